@@ -1,0 +1,57 @@
+"""The one source of time: handed in everywhere, so that tests own it.
+
+Wall times are integer microseconds since the epoch (the unit of SQL), durations are integer microseconds too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+MILLISECOND = 1_000
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+class Clock(Protocol):
+    """What a part may ask of time."""
+
+    def now(self) -> int:
+        """Wall time, µs since the epoch."""
+
+    def boot(self) -> int:
+        """µs since the machine booted, time asleep included: never steps, so leases on one host are measured by it."""
+
+    async def wait(self, event: asyncio.Event, until: int | None) -> bool:
+        """Wait until `event` is set (True) or the wall clock reads `until` µs (False); None waits for the event alone."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> int:
+        """Wall time, µs since the epoch."""
+        return time.time_ns() // 1_000
+
+    def boot(self) -> int:
+        """µs of CLOCK_BOOTTIME (monotonic where a system has none)."""
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000
+
+    async def wait(self, event: asyncio.Event, until: int | None) -> bool:
+        """Wait for the event, at most until the wall clock reads `until` µs."""
+        if event.is_set():
+            return True
+        try:
+            async with asyncio.timeout(None if until is None else max(0, until - self.now()) / SECOND):
+                return await event.wait()
+        except TimeoutError:
+            return event.is_set()
+
+
+def rfc3339(at: int) -> str:
+    """µs since the epoch as RFC 3339 UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
+    return datetime.fromtimestamp(at // 1_000 / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,228 @@
+"""What the parts ask of each other across the walls of the house, as Protocols.
+
+Most are asked of `storage`: one object there, the Store, holds them all, and `relay.app` hands it in. Every method may
+raise StoreUnavailable; none leaves a transaction half done. Where a method takes a tenant, `None` means "any" and is for
+an admin alone; a thing of another tenant is NotFound, like a missing one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
+from relay.model.event import Event
+from relay.model.message import MessageDetail, MessageState, QueueId
+from relay.model.tenant import Account, Credential, Tenant, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The queue's answer: the message's id; `replayed` when an idempotency key had already brought it in."""
+
+    id: QueueId
+    replayed: bool = False
+
+
+class MessageQueue(Protocol):
+    """The durable queue. Leases are held by this instance; their clock is the store's own affair."""
+
+    async def accept(self, new: NewMessage) -> Accepted:
+        """Commit a message with its recipients, content, delivery and events; durable when this returns.
+
+        Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when the caller is cancelled.
+        """
+
+    async def claim(self, queue_key: str, limit: int) -> Claim:
+        """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises."""
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write what an attempt brought. False: the lease had been lost, and nothing was written."""
+
+    async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
+        """Give leases back untried: ready again as of their due time, the attempt not counted."""
+
+    async def renew(self, deliveries: Sequence[LeasedDelivery]) -> frozenset[str]:
+        """Extend leases; answers the ids of those still held."""
+
+    async def recover(self) -> int:
+        """Make the deliveries of dead leases ready again; answers how many."""
+
+    async def heads(self) -> Sequence[QueueHead]:
+        """Every queue with ready deliveries and when its earliest is due; costs the number of queues, not of messages."""
+
+    async def open_deliveries(self) -> int:
+        """How many deliveries are not done (a start-up count; not for the hot path)."""
+
+
+class ContentWriter(Protocol):
+    """Takes the content of one message in pieces; holds a bounded part of it in memory."""
+
+    async def write(self, piece: bytes) -> None:
+        """Append."""
+
+    async def finish(self) -> bytes | StoredContent:
+        """Small content comes back as bytes, to be committed with its message; large content is durable now."""
+
+    async def discard(self) -> None:
+        """Forget it; safe at any time, and more than once."""
+
+
+class ContentStore(Protocol):
+    """The bytes of messages."""
+
+    def writer(self, message: QueueId) -> ContentWriter:
+        """Open a writer."""
+
+    def read(self, message: QueueId) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 1 MiB; NotFound when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """What a listing asks for; None asks nothing. `before` is the cursor: the last id of the page before (newest first)."""
+
+    tenant: str | None = None
+    states: frozenset[MessageState] = frozenset()
+    batch: str | None = None
+    client_id: str | None = None
+    account: str | None = None
+    recipient: str | None = None
+    since: int | None = None
+    until: int | None = None
+    before: QueueId | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """How the queue stands, by queue key: deliveries by state, and the earliest due time."""
+
+    queue_key: str
+    ready: int
+    leased: int
+    held: int
+    next_due: int | None
+
+
+class MessageArchive(Protocol):
+    """Reading what was accepted, and the acts of an operator on it."""
+
+    async def list_messages(self, wanted: MessageFilter) -> Sequence[MessageDetail]:
+        """A page, newest first."""
+
+    async def message(self, tenant: str | None, message: QueueId) -> MessageDetail:
+        """One message; NotFound."""
+
+    async def events(self, tenant: str | None, message: QueueId) -> Sequence[Event]:
+        """Its events in order; NotFound."""
+
+    async def attempts(self, tenant: str | None, message: QueueId) -> Sequence[Attempt]:
+        """Its attempts in order; NotFound."""
+
+    async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
+        """Cancel its open recipients that are not being attempted; Conflict where none is left to cancel."""
+
+    async def retry(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
+        """Make its open, failed, expired and held recipients due now; Conflict where there is none."""
+
+    async def counts(self) -> Sequence[QueueCounts]:
+        """How each queue stands."""
+
+
+class Directory(Protocol):
+    """Tenants and what they own. Look-ups answer from memory and follow every change at once."""
+
+    async def tenant(self, tenant: str) -> Tenant:
+        """NotFound."""
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """All, by id."""
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        """Conflict where the id is taken."""
+
+    async def delete_tenant(self, tenant: str) -> None:
+        """With all it owns; Conflict while mail of it is open."""
+
+    async def set_default_account(self, tenant: str, account: str) -> None:
+        """`tenant` may be INSTANCE. NotFound where either is missing."""
+
+    async def account(self, tenant: str, account: str | None) -> Account | None:
+        """The account that mail of `tenant` naming `account` goes by: the tenant's own, else the instance's of that id.
+
+        None asks for the default: the tenant's, else the instance's.
+        """
+
+    async def owned_account(self, owner: str, account: str) -> Account:
+        """Exactly this owner's (a tenant or INSTANCE); NotFound."""
+
+    async def accounts(self, owner: str | None) -> Sequence[Account]:
+        """All of an owner, or all."""
+
+    async def add_account(self, account: Account, *, default: bool) -> None:
+        """Conflict where the id is taken by the same owner. The password is stored encrypted."""
+
+    async def delete_account(self, owner: str, account: str) -> None:
+        """Conflict while mail waits for it."""
+
+    async def credential(self, username: str) -> Credential | None:
+        """By AUTH user name."""
+
+    async def credentials(self, tenant: str | None) -> Sequence[Credential]:
+        """All of a tenant, or all (those with networks are asked at each connection)."""
+
+    async def add_credential(self, credential: Credential) -> None:
+        """Conflict where the user name is taken on this store."""
+
+    async def delete_credential(self, tenant: str | None, username: str) -> None:
+        """NotFound."""
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """By the SHA-256 of the secret, in hex."""
+
+    async def tokens(self, tenant: str | None) -> Sequence[Token]:
+        """All of a tenant, or all."""
+
+    async def add_token(self, token: Token, secret_hash: str) -> None:
+        """Conflict where the id is taken."""
+
+    async def revoke_token(self, tenant: str | None, token: str) -> None:
+        """NotFound."""
+
+
+class Slot(Protocol):
+    """A place in the outbound pool, kept free for one delivery."""
+
+    def start(self, delivery: LeasedDelivery) -> None:
+        """Attempt it now. The slot is used up."""
+
+    def give_back(self) -> None:
+        """Not needed after all."""
+
+
+class Handover(Protocol):
+    """How intake hands a delivery to dispatch without a detour through the store."""
+
+    def reserve(self, queue_key: str) -> Slot | None:
+        """A slot where this queue has a free connection and nothing older waits; else None."""
+
+    def wake(self, queue_key: str, due: int) -> None:
+        """A delivery of this queue was committed as ready and is due at `due`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a test of an account found: the phase reached, and the reply or error there."""
+
+    ok: bool
+    phase: str
+    detail: str
+
+
+class AccountProbe(Protocol):
+    """Testing an account for real: connects, secures, authenticates, and says goodbye."""
+
+    async def probe(self, account: Account) -> ProbeResult:
+        """Never raises for what the network does."""

@@ -1,0 +1,201 @@
+"""Delivery: a message on its way to one next hop; the unit of scheduling.
+
+NewMessage goes into the queue, LeasedDelivery comes out of it for one attempt, Attempt says what the world answered,
+Settlement is what follows from that and is written in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from relay.model.address import Address
+from relay.model.event import Event
+from relay.model.message import DeliveryState, Message, QueueId, Recipient, RecipientState
+from relay.model.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """Content that a content writer has already made durable: it is in no memory."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A delivery to be queued for all recipients of its message. `leased`: this instance attempts it at once."""
+
+    queue_key: str
+    due: int
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """What intake hands the queue: written as a whole, durable when `accept` returns."""
+
+    message: Message
+    recipients: tuple[Recipient, ...]
+    content: bytes | StoredContent
+    delivery: NewDelivery
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedDelivery:
+    """The right to attempt `id` once, as attempt number `attempt` (the fence), for its open recipients."""
+
+    id: str
+    message: Message
+    queue_key: str
+    attempt: int
+    recipients: tuple[Recipient, ...]
+    content: bytes | None
+    """The whole content where it is small; None: stream it from the content store."""
+    due: int
+    """When it was due: what its wait is measured from, and its place in the queue if it is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought, and when the queue it asked is due next (µs; None: nothing waits there)."""
+
+    deliveries: tuple[LeasedDelivery, ...]
+    next_due: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHead:
+    """One queue with deliveries waiting, and when its earliest is due."""
+
+    queue_key: str
+    next_due: int
+
+
+class Verdict(StrEnum):
+    """What one attempt means for one recipient, before retry policy has its say."""
+
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    CAPTURED = "captured"
+
+
+class Phase(StrEnum):
+    """How far a transaction had come (RFC 5321 §3)."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    EHLO = "ehlo"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    BODY = "body"
+    DOT = "dot"
+
+
+class Category(StrEnum):
+    """Why, in a word that reports and metrics can group by."""
+
+    NONE = "none"
+    MAILBOX = "mailbox"  # no such mailbox, or disabled
+    MAILBOX_FULL = "mailbox_full"
+    POLICY = "policy"  # refused for its content, sender or reputation
+    RATE = "rate"  # too much, too fast
+    CONTENT = "content"  # size, format, features
+    AUTH = "auth"
+    TLS = "tls"
+    DNS = "dns"
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    PROTOCOL = "protocol"  # an answer outside the protocol
+    CONFIGURATION = "configuration"  # ours: no account, no secret
+    EXPIRED = "expired"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientOutcome:
+    """What the attempt brought one recipient."""
+
+    position: int
+    verdict: Verdict
+    reply: Reply | None
+    category: Category = Category.NONE
+    phase: Phase = Phase.DOT
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFault:
+    """A failure that is the account's or the way's, not the mail's: the queue waits, no attempt is counted."""
+
+    category: Category
+    phase: Phase
+    reply: Reply | None
+    detail: str
+    """For people: what failed, with no secret in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. With a `fault`, `outcomes` may be empty: those recipients stay as they were."""
+
+    outcomes: tuple[RecipientOutcome, ...]
+    started_at: int
+    finished_at: int
+    next_hop: str
+    """`host:port`, or `capture`."""
+    peer: str | None = None
+    """The address connected to."""
+    tls: str | None = None
+    """The protocol version, such as TLSv1.3."""
+    reused: bool = False
+    """Whether the connection had carried mail before."""
+    fault: AccountFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientChange:
+    """A recipient's new state."""
+
+    position: int
+    state: RecipientState
+    reply: Reply | None
+    category: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What follows from an attempt: written in one transaction, by the holder of (delivery, attempt) alone."""
+
+    delivery: str
+    attempt: int
+    message: QueueId
+    tenant: str
+    queue_key: str
+    """Where the delivery waits from now on (a changed account moves it)."""
+    state: DeliveryState
+    """READY, HELD or DONE."""
+    due: int
+    """When READY: the next attempt. Else ignored."""
+    at: int
+    recipients: tuple[RecipientChange, ...]
+    events: tuple[Event, ...]
+    record: Attempt | None = field(default=None)
+    """Kept as a row of attempts; None where nothing was tried."""
+    counts: bool = True
+    """Whether it counts as an attempt (an account fault does not)."""
+
+
+def delivery_id(message: QueueId, number: int) -> str:
+    """The id of a message's n-th delivery, from 1: greps by queue id."""
+    return f"{message}.{number}"
+
+
+def new_recipients(addresses: tuple[Address, ...]) -> tuple[Recipient, ...]:
+    """Fresh recipients in their order."""
+    return tuple(Recipient(position, address) for position, address in enumerate(addresses))

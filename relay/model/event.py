@@ -1,0 +1,40 @@
+"""Event: what happened to a message or to one recipient. Append-only; the source of every report and of the mail log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from relay.model.message import QueueId
+
+Facts = Mapping[str, str | int | None]
+
+
+class EventKind(StrEnum):
+    """The kinds, as reports name them."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    HELD = "held"
+    RELEASED = "released"
+    UNKNOWN = "unknown"
+    CAPTURED = "captured"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`recipient` is an address, or None where the event speaks of the whole message; `at` in µs."""
+
+    kind: EventKind
+    at: int
+    tenant: str
+    message: QueueId
+    recipient: str | None = None
+    facts: Facts = field(default_factory=dict)
+    sequence: int = 0
+    """Given by the store; the order of the feed. 0 until stored."""

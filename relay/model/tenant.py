@@ -1,0 +1,133 @@
+"""Tenant, and what it owns by configuration: credentials, tokens, accounts.
+
+Secrets stand here in clear only on their way to a socket; `repr` never shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from relay.model.message import Priority
+
+DEFAULT_TENANT = "default"
+INSTANCE = "*"
+"""The owner of accounts that serve every tenant without one of its own; no tenant may be called so."""
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Ids of tenants, accounts and tokens."""
+USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
+"""AUTH user names: unique on an instance, since AUTH names no tenant."""
+
+
+class TlsMode(StrEnum):
+    """How a connection to the next hop is protected; certificates are always verified."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class AccountKind(StrEnum):
+    """What an account does with mail."""
+
+    SMTP = "smtp"  # a smart host
+    CAPTURE = "capture"  # keeps it, never sends it
+
+
+class OnUnknown(StrEnum):
+    """What follows when the final dot was sent and no reply came."""
+
+    RETRY = "retry"  # a duplicate rather than a loss
+    HOLD = "hold"  # somebody decides
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An organisation that shares the instance."""
+
+    id: str
+    name: str
+    default_account: str | None
+    """None: the instance's default account."""
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many messages may be sent in any window of that length; None is no limit."""
+
+    per_minute: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A way out. `tenant` is INSTANCE for one that serves all."""
+
+    tenant: str
+    id: str
+    kind: AccountKind
+    host: str = ""
+    port: int = 25
+    tls: TlsMode = TlsMode.STARTTLS
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    max_connections: int = 10
+    max_messages_per_connection: int = 1000
+    limits: Limits = Limits()
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    version: int = 1
+    """Rises with every change, so that a connection made under the old settings is never used again."""
+    created_at: int = 0
+
+    @property
+    def queue_key(self) -> str:
+        """The queue its deliveries wait in; also the name of its connection pool."""
+        return f"{self.tenant}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a legacy client presents at the SMTP door: a user name and secret, or the network it comes from."""
+
+    username: str
+    tenant: str
+    secret_hash: str | None = field(default=None, repr=False)
+    """None: this credential is its networks."""
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    account: str | None = None
+    allowed_senders: tuple[str, ...] = ()
+    """Addresses, or domains as `@example.com`; empty: any."""
+    priority: Priority | None = None
+    batch: str | None = None
+    tags: tuple[str, ...] = ()
+    created_at: int = 0
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    SEND = "send"
+    READ = "read"
+    MANAGE = "manage"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a REST client presents; stored as a hash. `tenant` None: an admin's, which may act for any tenant."""
+
+    id: str
+    name: str
+    tenant: str | None
+    scopes: frozenset[Scope] = frozenset(Scope)
+    expires_at: int | None = None
+    created_at: int = 0
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it acts for the instance and, by naming one, for any tenant."""
+        return self.tenant is None
