@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
@@ -49,7 +49,7 @@ class Submission:
     """An RFC 5322 message in pieces of any size: CRLF line ends, not dot-stuffed. Intake reads it to the end, or raises
     and leaves the rest unread (the door then drains or closes)."""
     trace: Trace
-    controls: Controls = Controls()
+    controls: Controls = field(default_factory=Controls)
     """What the door already knows (REST fields). Control header fields in the content are read as well; a value said
     both ways is an error."""
     declared_size: int | None = None
