@@ -80,6 +80,8 @@ class Account:
     max_messages_per_connection: int = 1000
     limits: Limits = Limits()
     on_unknown: OnUnknown = OnUnknown.RETRY
+    guarded: bool = False
+    """Named by a tenant, not by an admin: its host must be public, or inside security.outbound_networks."""
     version: int = 1
     """Rises with every change, so that a connection made under the old settings is never used again."""
     created_at: int = 0
