@@ -199,14 +199,17 @@ class Slot(Protocol):
         """Attempt it now. The slot is used up."""
 
     def give_back(self) -> None:
-        """Not needed after all."""
+        """Not needed after all: nothing was committed as leased."""
+
+    def abandon(self, delivery: LeasedDelivery) -> None:
+        """Whether the commit happened is not known (cancelled, connection lost): release the lease if there is one."""
 
 
 class Handover(Protocol):
     """How intake hands a delivery to dispatch without a detour through the store."""
 
-    def reserve(self, queue_key: str) -> Slot | None:
-        """A slot where this queue has a free connection and nothing older waits; else None."""
+    def reserve(self, account: Account) -> Slot | None:
+        """A slot where the account's queue has a free connection and nothing older waits; else None."""
 
     def wake(self, queue_key: str, due: int) -> None:
         """A delivery of this queue was committed as ready and is due at `due`."""

@@ -1,28 +1,288 @@
-"""Intake: where a submission becomes a queued message."""
+"""Intake: where a submission becomes a queued message, whatever door it came by.
+
+Nothing is answered before the commit; nothing is read twice; the content of a large message is in no memory.
+"""
 
 from __future__ import annotations
 
-from relay.contracts import Accepted
+import hashlib
+from dataclasses import dataclass
+
+from relay.clock import Clock
+from relay.contracts import Accepted, ContentStore, ContentWriter, Directory, Handover, MessageQueue, Slot
+from relay.errors import NotFound, Refusal, Rejected
+from relay.intake.admission import Admission
+from relay.intake.controls import CONTROL_NAMES
+from relay.intake.header import HeaderSection, read_header, scan_header
+from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
+from relay.intake.queue_id import QueueIds
 from relay.intake.submission import Submission
+from relay.intake.trace import missing_fields, trace_fields
+from relay.maillog import MailLog
+from relay.metrics import Metrics
+from relay.model.control import Controls
+from relay.model.delivery import LeasedDelivery, NewDelivery, NewMessage, StoredContent, delivery_id, new_recipients
+from relay.model.event import Event, EventKind
+from relay.model.message import Message, Priority, QueueId
+from relay.model.tenant import Account
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """`hostname` names us in Received and Message-ID; sizes in octets."""
+
+    hostname: str
+    header_prefix: str = "X-Stagepost-"
+    max_size: int = 50 * 1024 * 1024
+    max_recipients: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is settled about a message before its content is read to the end."""
+
+    id: QueueId
+    now: int
+    controls: Controls
+    account: Account
+    header: HeaderSection
+    message_id: str
 
 
 class Intake:
-    """The one function in which every door ends."""
+    """The one place in which every door ends."""
 
-    async def accept(self, submission: Submission) -> Accepted:
-        """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable."""
-        raise NotImplementedError
-
-    def check_admission(self) -> None:
-        """Whether a new message may begin now: raises Rejected (QUEUE_FULL, SHUTTING_DOWN)."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        *,
+        queue: MessageQueue,
+        contents: ContentStore,
+        directory: Directory,
+        handover: Handover,
+        admission: Admission,
+        clock: Clock,
+        log: MailLog,
+        metrics: Metrics,
+        settings: IntakeSettings,
+    ) -> None:
+        self._queue = queue
+        self._contents = contents
+        self._directory = directory
+        self._handover = handover
+        self._admission = admission
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._settings = settings
+        self._prefix = settings.header_prefix.lower().encode("ascii")
+        self._ids = QueueIds(clock)
 
     @property
     def max_size(self) -> int:
         """The largest message, in octets."""
-        raise NotImplementedError
+        return self._settings.max_size
 
     @property
     def max_recipients(self) -> int:
         """The most recipients of one message."""
-        raise NotImplementedError
+        return self._settings.max_recipients
+
+    def check_admission(self) -> None:
+        """Whether a new message may begin now: raises Rejected (QUEUE_FULL, SHUTTING_DOWN)."""
+        self._admission.check()
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable."""
+        self._admission.check()
+        check_sender(submission.principal, submission.envelope.sender)
+        check_recipients(submission.envelope, self._settings.max_recipients)
+        facts, rest = await self._settle_facts(submission)
+        digest = _Digest(submission) if facts.controls.idempotency_key else None
+        writer = self._contents.writer(facts.id)
+        try:
+            content, size, eight_bit = await self._store(submission, facts, rest, writer, digest)
+            new = self._name(submission, facts, content, size, eight_bit, digest)
+            return await self._commit(new, facts.account)
+        except BaseException:
+            await writer.discard()
+            raise
+
+    async def _settle_facts(self, submission: Submission) -> tuple[_Facts, bytes]:
+        """Read the header section and decide all that follows from it; also what was read beyond it."""
+        now = self._clock.now()
+        fields, rest = await read_header(submission.content)
+        header = scan_header(fields, self._prefix, CONTROL_NAMES)
+        check_hops(header)
+        principal = submission.principal
+        controls = settle_controls(submission.controls, header, principal, self._settings.header_prefix, now)
+        account = await self._find_account(principal.tenant, controls.account)
+        queue_id = self._ids.next()
+        message_id = header.message_id or f"<{queue_id}@{self._settings.hostname}>"
+        return _Facts(queue_id, now, controls, account, header, message_id), rest
+
+    async def _find_account(self, tenant: str, name: str | None) -> Account:
+        try:
+            await self._directory.tenant(tenant)
+        except NotFound:
+            raise Rejected(Refusal.AUTH_REQUIRED) from None
+        account = await self._directory.account(tenant, name)
+        if account is None:
+            raise Rejected(Refusal.NO_ACCOUNT, name or "no default is set", path="account")
+        return account
+
+    async def _store(
+        self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: _Digest | None
+    ) -> tuple[bytes | StoredContent, int, bool]:
+        """Write what will be sent: our fields, the client's, the body. Answers content, size, and whether it is 8-bit."""
+        settings = self._settings
+        ours = trace_fields(submission.trace, facts.id, settings.hostname, settings.header_prefix, facts.now)
+        theirs = facts.header.fields + b"\r\n" + rest
+        if digest:
+            digest.update(theirs)
+        piece = b"".join((ours, missing_fields(facts.header, facts.message_id, facts.now), theirs))
+        size = len(piece)
+        eight_bit = not piece.isascii()
+        await writer.write(piece)
+        async for piece in submission.content:
+            size += len(piece)
+            if size > settings.max_size:
+                break
+            eight_bit = eight_bit or not piece.isascii()
+            if digest:
+                digest.update(piece)
+            await writer.write(piece)
+        if size > settings.max_size:
+            raise Rejected(Refusal.TOO_BIG, str(settings.max_size))
+        return await writer.finish(), size, eight_bit
+
+    def _name(
+        self,
+        submission: Submission,
+        facts: _Facts,
+        content: bytes | StoredContent,
+        size: int,
+        eight_bit: bool,
+        digest: _Digest | None,
+    ) -> NewMessage:
+        """The message with all its facts; its delivery is still to be leased or not."""
+        envelope, controls, tenant = submission.envelope, facts.controls, submission.principal.tenant
+        utf8 = envelope.smtputf8 and not (facts.header.fields.isascii() and _is_ascii(*envelope.recipients, envelope.sender))
+        message = Message(
+            id=facts.id,
+            tenant=tenant,
+            sender=envelope.sender,
+            priority=controls.priority if controls.priority is not None else Priority.MEDIUM,
+            accepted_at=facts.now,
+            size=size,
+            message_id=facts.message_id,
+            source=submission.source,
+            account=facts.account.id,
+            client_id=controls.client_id,
+            batch=controls.batch,
+            not_before=controls.not_before,
+            expires_at=controls.expires_at,
+            tags=controls.tags,
+            metadata=controls.metadata,
+            idempotency_key=controls.idempotency_key,
+            digest=digest.hexdigest() if digest else None,
+            eight_bit=eight_bit,
+            smtputf8=utf8,
+        )
+        event = Event(EventKind.ACCEPTED, facts.now, tenant, facts.id, facts=_accepted_facts(submission, message))
+        due = max(facts.now, controls.not_before or 0)
+        delivery = NewDelivery(facts.account.queue_key, due, leased=False)
+        return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,))
+
+    async def _commit(self, new: NewMessage, account: Account) -> Accepted:
+        """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
+        delivery = new.delivery
+        slot = self._handover.reserve(account) if delivery.due <= new.message.accepted_at else None
+        if slot is None:
+            accepted = await self._queue.accept(new)
+        else:
+            accepted = await self._commit_leased(new, slot)
+        if not accepted.replayed:
+            self._admission.depth += 1
+            self._log.events(new.events)
+            self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
+            if slot is None:
+                self._handover.wake(delivery.queue_key, delivery.due)
+        return accepted
+
+    async def _commit_leased(self, new: NewMessage, slot: Slot) -> Accepted:
+        leased = _leased(new)
+        try:
+            accepted = await self._queue.accept(
+                NewMessage(
+                    new.message,
+                    new.recipients,
+                    new.content,
+                    NewDelivery(new.delivery.queue_key, new.delivery.due, leased=True),
+                    new.events,
+                )
+            )
+        except Rejected:
+            slot.give_back()
+            raise
+        except BaseException:  # cancelled, or the store went away: it may be committed all the same
+            slot.abandon(leased)
+            raise
+        if accepted.replayed:
+            slot.give_back()
+        else:
+            slot.start(leased)
+        return accepted
+
+
+def _leased(new: NewMessage) -> LeasedDelivery:
+    return LeasedDelivery(
+        id=delivery_id(new.message.id, 1),
+        message=new.message,
+        queue_key=new.delivery.queue_key,
+        attempt=1,
+        recipients=new.recipients,
+        content=new.content if isinstance(new.content, bytes) else None,
+        due=new.delivery.due,
+    )
+
+
+def _accepted_facts(submission: Submission, message: Message) -> dict[str, str | int | None]:
+    facts: dict[str, str | int | None] = {
+        "from": message.sender,
+        "recipients": len(submission.envelope.recipients),
+        "size": message.size,
+        "source": message.source.value,
+        "by": submission.principal.name,
+        "peer": submission.trace.peer,
+        "message_id": message.message_id,
+        "account": message.account,
+    }
+    if message.client_id:
+        facts["client_id"] = message.client_id
+    if message.batch:
+        facts["batch"] = message.batch
+    return facts
+
+
+def _is_ascii(*addresses: str) -> bool:
+    return all(address.isascii() for address in addresses)
+
+
+class _Digest:
+    """SHA-256 over what the client handed in: the envelope and the content, without what intake adds."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._given = submission.digest
+        envelope = submission.envelope
+        self._hash = hashlib.sha256("\0".join((envelope.sender, *envelope.recipients)).encode("utf-8", "replace"))
+
+    def update(self, piece: bytes) -> None:
+        """More content."""
+        if not self._given:
+            self._hash.update(piece)
+
+    def hexdigest(self) -> str:
+        """The door's own digest where it gave one."""
+        return self._given or self._hash.hexdigest()
+
+

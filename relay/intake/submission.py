@@ -52,4 +52,5 @@ class Submission:
     controls: Controls = field(default_factory=Controls)
     """What the door already knows (REST fields). Control header fields in the content are read as well; a value said
     both ways is an error."""
-    declared_size: int | None = None
+    digest: str | None = None
+    """What an idempotency key is held against, where the door knows better than the content's bytes (a REST body)."""

@@ -1,0 +1,75 @@
+"""What intake checks, one small pure function each; every one raises Rejected or returns a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relay.errors import Refusal, Rejected
+from relay.intake.controls import read_control_headers
+from relay.intake.header import HeaderSection
+from relay.intake.submission import Principal
+from relay.model.address import Address, domain_of
+from relay.model.control import Controls
+from relay.model.envelope import Envelope
+from relay.model.message import Priority
+
+MAX_HOPS = 50
+"""Received header fields beyond which a message is taken to run in a loop (RFC 5321 §6.3 asks for at least 100 hops to
+be allowed for; Postfix and chasquid cut at 50, and a message inside an organisation never comes near)."""
+
+_FIELDS = tuple(Controls.__dataclass_fields__)
+
+
+def check_sender(principal: Principal, sender: Address) -> None:
+    """The envelope sender must be one the credential may use; the null reverse-path always may be."""
+    allowed = principal.allowed_senders
+    if not allowed or not sender or sender.lower() in allowed or f"@{domain_of(sender)}" in allowed:
+        return
+    raise Rejected(Refusal.SENDER_NOT_ALLOWED)
+
+
+def check_recipients(envelope: Envelope, most: int) -> None:
+    """At least one, at most `most`."""
+    if not envelope.recipients:
+        raise Rejected(Refusal.BAD_RECIPIENT, "there is none")
+    if len(envelope.recipients) > most:
+        raise Rejected(Refusal.TOO_MANY_RECIPIENTS)
+
+
+def check_hops(header: HeaderSection) -> None:
+    """A message that has come by too often is cut."""
+    if header.hops >= MAX_HOPS:
+        raise Rejected(Refusal.LOOP)
+
+
+def settle_controls(said: Controls, header: HeaderSection, principal: Principal, prefix: str, now: int) -> Controls:
+    """The controls that hold: the message's own (each said once), else the credential's defaults."""
+    if header.controls:
+        said = _with_headers(said, header, prefix, now)
+    if said.account and principal.account and said.account != principal.account:
+        raise Rejected(Refusal.NO_ACCOUNT, f"{said.account} (this credential sends by {principal.account})", path="account")
+    if said.expires_at is not None and said.expires_at <= max(now, said.not_before or 0):
+        raise Rejected(Refusal.BAD_CONTENT, "expires before it may be sent", path="expires_at")
+    return replace(
+        said,
+        priority=next((p for p in (said.priority, principal.priority) if p is not None), Priority.MEDIUM),
+        batch=said.batch or principal.batch,
+        account=said.account or principal.account,
+        tags=said.tags or principal.tags,
+    )
+
+
+def _with_headers(said: Controls, header: HeaderSection, prefix: str, now: int) -> Controls:
+    try:
+        written = read_control_headers(header.controls, now)
+    except ValueError as fault:
+        name, detail = fault.args
+        title = prefix + name.title()
+        raise Rejected(Refusal.BAD_CONTENT, f"{title}: {detail}", path=title) from None
+    for field in _FIELDS:
+        if getattr(written, field) in {None, ()}:
+            continue
+        if getattr(said, field) not in {None, ()}:
+            raise Rejected(Refusal.BAD_CONTENT, f"{field}: said twice, in the request and in the header", path=field)
+        said = replace(said, **{field: getattr(written, field)})
+    return said
