@@ -96,18 +96,22 @@ class Intake:
         self._admission.check()
         check_sender(submission.principal, submission.envelope.sender)
         check_recipients(submission.envelope, self._settings.max_recipients)
-        facts, rest = await self._settle_facts(submission)
+        facts, rest = await self._decide(submission)
         digest = _Digest(submission) if facts.controls.idempotency_key else None
         writer = self._contents.writer(facts.id)
         try:
             content, size, eight_bit = await self._store(submission, facts, rest, writer, digest)
-            new = self._name(submission, facts, content, size, eight_bit, digest)
-            return await self._commit(new, facts.account)
         except BaseException:
             await writer.discard()
             raise
+        new = self._name(submission, facts, content, size, eight_bit, digest)
+        try:
+            return await self._commit(new, facts.account)
+        except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
+            await writer.discard()
+            raise
 
-    async def _settle_facts(self, submission: Submission) -> tuple[_Facts, bytes]:
+    async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
         now = self._clock.now()
         fields, rest = await read_header(submission.content)
@@ -166,7 +170,9 @@ class Intake:
     ) -> NewMessage:
         """The message with all its facts; its delivery is still to be leased or not."""
         envelope, controls, tenant = submission.envelope, facts.controls, submission.principal.tenant
-        utf8 = envelope.smtputf8 and not (facts.header.fields.isascii() and _is_ascii(*envelope.recipients, envelope.sender))
+        utf8 = envelope.smtputf8 and not (
+            facts.header.fields.isascii() and _is_ascii(*envelope.recipients, envelope.sender)
+        )
         message = Message(
             id=facts.id,
             tenant=tenant,
@@ -284,5 +290,3 @@ class _Digest:
     def hexdigest(self) -> str:
         """The door's own digest where it gave one."""
         return self._given or self._hash.hexdigest()
-
-

@@ -47,7 +47,9 @@ def settle_controls(said: Controls, header: HeaderSection, principal: Principal,
     if header.controls:
         said = _with_headers(said, header, prefix, now)
     if said.account and principal.account and said.account != principal.account:
-        raise Rejected(Refusal.NO_ACCOUNT, f"{said.account} (this credential sends by {principal.account})", path="account")
+        raise Rejected(
+            Refusal.NO_ACCOUNT, f"{said.account} (this credential sends by {principal.account})", path="account"
+        )
     if said.expires_at is not None and said.expires_at <= max(now, said.not_before or 0):
         raise Rejected(Refusal.BAD_CONTENT, "expires before it may be sent", path="expires_at")
     return replace(

@@ -21,7 +21,8 @@ def trace_fields(trace: Trace, queue_id: QueueId, hostname: str, prefix: str, no
     origin = f"{helo} ({peer})" if helo else peer
     tls = f"\r\n\t(using {trace.tls})" if trace.tls else ""
     return (
-        f"Received: from {origin}{tls}\r\n\tby {hostname} with {trace.protocol} id {queue_id};\r\n\t{_date(now // SECOND)}\r\n"
+        f"Received: from {origin}{tls}\r\n\tby {hostname} with {trace.protocol} id {queue_id};"
+        f"\r\n\t{_date(now // SECOND)}\r\n"
         f"{prefix}ID: {queue_id}\r\n"
     ).encode("ascii", "replace")
 

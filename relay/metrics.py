@@ -1,0 +1,72 @@
+"""Every metric, declared once, with its help text. One object is handed to the parts that count."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from relay.model.delivery import Category, Verdict
+from relay.model.event import Event, EventKind
+from relay.model.message import Source
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Counters are bound to their labels at start, so that counting costs no look-up."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        r = self.registry
+        accepted = Counter("stagepost_messages_accepted", "Messages accepted, by door", ["source"], registry=r)
+        self._accepted = {source: accepted.labels(source.value) for source in Source}
+        self._recipients = Counter("stagepost_recipients_accepted", "Recipients of accepted messages", registry=r)
+        self._bytes = Counter("stagepost_content_bytes_accepted", "Octets of accepted content", registry=r)
+        self.rejected = Counter(
+            "stagepost_messages_rejected", "Messages refused at a door, by reply code", ["door", "code"], registry=r
+        )
+        events = Counter("stagepost_events", "What happened to recipients and messages, by kind", ["kind"], registry=r)
+        self._events = {kind: events.labels(kind.value) for kind in EventKind}
+        outcomes = Counter(
+            "stagepost_outcomes", "Recipients by what one attempt brought them", ["verdict", "category"], registry=r
+        )
+        self._outcomes = {(v, c): outcomes.labels(v.value, c.value) for v in Verdict for c in (Category.NONE,)}
+        self._outcomes_family = outcomes
+        self.attempts = Counter("stagepost_attempts", "Attempts made", registry=r)
+        self.account_faults = Counter(
+            "stagepost_account_faults",
+            "Attempts that failed by the account's fault, by category",
+            ["category"],
+            registry=r,
+        )
+        self.leases_lost = Counter("stagepost_leases_lost", "Settlements refused by the fence", registry=r)
+        self.recovered = Counter("stagepost_leases_recovered", "Deliveries taken back from dead leases", registry=r)
+        self.in_flight = Gauge("stagepost_attempts_in_flight", "Attempts running now", registry=r)
+        self.queue_depth = Gauge(
+            "stagepost_queue_deliveries", "Deliveries not done, as this instance knows", registry=r
+        )
+        self.connections = Gauge("stagepost_smtp_connections", "Open SMTP client connections", registry=r)
+        self.connections_refused = Counter(
+            "stagepost_smtp_connections_refused", "SMTP connections refused for their number", registry=r
+        )
+        self.auth_failed = Counter("stagepost_auth_failed", "Failed logins, by door", ["door"], registry=r)
+        self.delivery_seconds = Histogram(
+            "stagepost_delivery_seconds", "From acceptance (or send-at) to sent", buckets=_SECONDS, registry=r
+        )
+
+    def accepted(self, source: Source, recipients: int, size: int) -> None:
+        """A message was committed."""
+        self._accepted[source].inc()
+        self._recipients.inc(recipients)
+        self._bytes.inc(size)
+
+    def events(self, events: tuple[Event, ...]) -> None:
+        """Events were committed."""
+        for event in events:
+            self._events[event.kind].inc()
+
+    def outcome(self, verdict: Verdict, category: Category) -> None:
+        """One recipient's part of an attempt."""
+        counter = self._outcomes.get((verdict, category))
+        if counter is None:
+            counter = self._outcomes[verdict, category] = self._outcomes_family.labels(verdict.value, category.value)
+        counter.inc()
