@@ -1,0 +1,1 @@
+"""Which delivery goes when, by whom, and what follows from its attempt."""

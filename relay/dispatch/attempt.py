@@ -1,0 +1,144 @@
+"""One leased delivery from look-up to settlement: the account as it is now, the courier's attempt, what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from relay.clock import MINUTE, SECOND, Clock
+from relay.contracts import Directory, MessageQueue
+from relay.delivery.courier import Courier
+from relay.dispatch.lane import Lane
+from relay.dispatch.leases import Leases
+from relay.dispatch.outcome import move_to, no_account, settle_attempt, settle_expired, settle_fault
+from relay.dispatch.retry import RetryPolicy
+from relay.errors import StoreUnavailable
+from relay.maillog import MailLog
+from relay.metrics import Metrics
+from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
+from relay.model.event import Facts
+
+log = logging.getLogger(__name__)
+
+LOCAL_ERROR_PAUSE = 5 * MINUTE
+"""How long a message waits after an error of ours that nobody foresaw."""
+SETTLE_PAUSE = 1 * SECOND
+
+
+class Attempter:
+    """Makes one attempt and writes down what it brought."""
+
+    def __init__(
+        self,
+        *,
+        queue: MessageQueue,
+        directory: Directory,
+        courier: Courier,
+        leases: Leases,
+        retry: RetryPolicy,
+        clock: Clock,
+        log: MailLog,
+        metrics: Metrics,
+    ) -> None:
+        self._queue = queue
+        self._directory = directory
+        self._courier = courier
+        self._leases = leases
+        self._retry = retry
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+
+    async def attempt(self, lane: Lane, delivery: LeasedDelivery) -> Settlement | None:
+        """The settlement that was written; None when the lease was lost or given back."""
+        self._leases.add(delivery)
+        try:
+            settlement = await self._try(lane, delivery)
+            return settlement if await self._settle(settlement) else None
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(delivery))
+            raise
+        except StoreUnavailable as error:
+            log.warning(
+                "%s: the store does not answer (%s); it is taken up again when its lease has run out",
+                delivery.id,
+                error,
+            )
+            return None
+        finally:
+            self._leases.remove(delivery)
+
+    async def _try(self, lane: Lane, delivery: LeasedDelivery) -> Settlement:
+        now = self._clock.now()
+        if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
+            return settle_expired(delivery, now)
+        account = await self._directory.account(delivery.message.tenant, delivery.message.account)
+        if account is None:
+            return self._fault(lane, delivery, no_account(delivery, now))
+        if account.queue_key != delivery.queue_key:
+            return move_to(delivery, account.queue_key, now)
+        lane.capacity = account.max_connections
+        try:
+            attempt = await self._courier.deliver(delivery, account)
+        except Exception:  # an error of ours is not the mail's: it waits, and the log has the cause
+            log.exception("%s: attempt failed by an unexpected error", delivery.id)
+            return self._local_error(delivery, now)
+        self._metrics.attempts.inc()
+        if attempt.fault is not None:
+            return self._fault(lane, delivery, attempt)
+        if not lane.breaker.is_closed:
+            lane.breaker = type(lane.breaker)()
+            self._log.note("account_resumed", {"account": lane.queue_key})
+        for outcome in attempt.outcomes:
+            self._metrics.outcome(outcome.verdict, outcome.category)
+            if outcome.verdict is Verdict.SENT:
+                since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
+                self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
+        return settle_attempt(delivery, attempt, self._retry, account.on_unknown, self._clock.now())
+
+    def _fault(self, lane: Lane, delivery: LeasedDelivery, attempt: Attempt) -> Settlement:
+        assert attempt.fault is not None  # noqa: S101  # for mypy: both callers have seen it
+        now = self._clock.now()
+        before = lane.breaker
+        lane.breaker = before.after_fault(now)
+        self._metrics.account_faults.labels(attempt.fault.category.value).inc()
+        if lane.breaker is not before:
+            facts: Facts = {"account": lane.queue_key, "reason": attempt.fault.detail, "until": lane.breaker.open_until}
+            self._log.note("account_paused", facts)
+        return settle_fault(delivery, attempt, attempt.fault, lane.breaker.open_until, now)
+
+    def _local_error(self, delivery: LeasedDelivery, started_at: int) -> Settlement:
+        now = self._clock.now()
+        fault = AccountFault(Category.OTHER, Phase.CONNECT, None, "local error, see the log")
+        return settle_fault(
+            delivery, Attempt((), started_at, now, "none", fault=fault), fault, now + LOCAL_ERROR_PAUSE, now
+        )
+
+    async def _settle(self, settlement: Settlement) -> bool:
+        """Write it, as long as the lease can last: what a server has said must not be forgotten for a store's hiccup."""
+        give_up_at = self._clock.boot() + self._leases.lease * 2 // 3
+        held = None
+        while held is None:
+            try:
+                held = await self._queue.settle(settlement)
+            except StoreUnavailable:
+                if self._clock.boot() >= give_up_at:
+                    raise
+                await self._clock.wait(asyncio.Event(), self._clock.now() + SETTLE_PAUSE)
+        if not held:
+            self._metrics.leases_lost.inc()
+            log.warning(
+                "%s: lease had been lost; the outcome of attempt %d was not written",
+                settlement.delivery,
+                settlement.attempt,
+            )
+            return False
+        self._log.events(settlement.events)
+        self._metrics.events(settlement.events)
+        return True
+
+    async def _give_back(self, delivery: LeasedDelivery) -> None:
+        try:
+            await self._queue.release([delivery])
+        except StoreUnavailable as error:
+            log.warning("%s: lease not given back: %s", delivery.id, error)

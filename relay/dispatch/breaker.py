@@ -1,0 +1,40 @@
+"""Breaker: what stops an account whose own fault it is that nothing goes out (promise 5). Pure.
+
+Closed, all may go. A fault opens it for a while, in which nothing is claimed and the mail waits untouched. After that one
+delivery goes as a probe: its success closes the breaker, its fault opens it for longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.clock import MINUTE, SECOND
+
+FIRST_PAUSE = 5 * SECOND
+LONGEST_PAUSE = 5 * MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """`faults` in a row; `open_until` (µs) while faults stand."""
+
+    faults: int = 0
+    open_until: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """No fault stands."""
+        return self.faults == 0
+
+    def allowance(self, now: int, free: int, in_flight: int) -> int:
+        """How many of `free` slots may be used."""
+        if self.is_closed:
+            return free
+        return 1 if now >= self.open_until and in_flight == 0 and free > 0 else 0
+
+    def after_fault(self, now: int) -> Breaker:
+        """The next state; faults of attempts that ran side by side count once."""
+        if now < self.open_until:
+            return self
+        pause = min(FIRST_PAUSE << min(self.faults, 20), LONGEST_PAUSE)
+        return Breaker(self.faults + 1, now + pause)

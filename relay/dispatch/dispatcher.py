@@ -1,0 +1,262 @@
+"""Dispatcher: claims what is due as connections are free, attempts it, settles what came of it.
+
+Woken by commits, outcomes and due times, never by a poll. A delivery reaches an attempt in one of two ways: handed over by
+intake right after its commit (`reserve`, then `start`), or claimed from the store. Either way it is leased, and every lease
+ends in `settle` or `release`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Coroutine
+
+from relay.clock import MILLISECOND, SECOND, Clock
+from relay.contracts import MessageQueue
+from relay.dispatch.attempt import Attempter
+from relay.dispatch.lane import Lane
+from relay.errors import StoreUnavailable
+from relay.model.delivery import LeasedDelivery
+from relay.model.message import DeliveryState
+from relay.model.tenant import Account
+
+log = logging.getLogger(__name__)
+
+STORE_PAUSE = 1 * SECOND
+"""How long to wait before asking a store again that did not answer."""
+CONTENDED_PAUSE = 20 * MILLISECOND
+"""How long to wait when what is due was locked by another instance's claim."""
+CLAIM_AT_MOST = 100
+
+
+class Dispatcher:
+    """Holds the lanes and the concurrency; satisfies contracts.Handover."""
+
+    def __init__(
+        self,
+        *,
+        queue: MessageQueue,
+        attempter: Attempter,
+        clock: Clock,
+        max_concurrent: int,
+        active: bool = True,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_done` is called for each delivery that needs no more attempts."""
+        self._queue = queue
+        self._attempter = attempter
+        self._clock = clock
+        self._max_concurrent = max_concurrent
+        self._active = active
+        self._on_done = on_done
+        self._lanes: dict[str, Lane] = {}
+        self._pending: dict[Lane, None] = {}
+        self._timers: list[tuple[int, str]] = []
+        self._wake = asyncio.Event()
+        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    # -- what intake and the store tell -------------------------------------------------------------------------------
+
+    def reserve(self, account: Account) -> _Slot | None:
+        """A slot for a delivery about to be committed, where nothing older waits in its lane."""
+        lane = self._lane(account.queue_key)
+        lane.capacity = account.max_connections
+        if (
+            not self._active
+            or self._stopping
+            or lane.has_backlog
+            or lane.free == 0
+            or not lane.breaker.is_closed
+            or self._in_flight >= self._max_concurrent
+        ):
+            return None
+        lane.in_flight += 1
+        self._in_flight += 1
+        return _Slot(self, lane)
+
+    def wake(self, queue_key: str, due: int) -> None:
+        """A delivery of this queue is ready in the store and due at `due`."""
+        lane = self._lane(queue_key)
+        lane.note_due(due)
+        self._look(lane)
+
+    @property
+    def in_flight(self) -> int:
+        """Slots in use."""
+        return self._in_flight
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is attempted."""
+        return self._active
+
+    def set_active(self, active: bool) -> None:
+        """Stop or start the scheduler; attempts under way go on."""
+        self._active = active
+        for lane in self._lanes.values():
+            self._look(lane)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Learn what waits in the store and begin."""
+        for head in await self._queue.heads():
+            self.wake(head.queue_key, head.next_due)
+        self._loop_task = asyncio.create_task(self._run(), name="dispatch")
+
+    async def stop(self, deadline: float) -> None:
+        """Claim no more; let attempts end within `deadline` seconds, then cut them; every lease is settled or released."""
+        self._stopping = True
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline)
+        if self._tasks:
+            log.warning("%d attempts did not end within %.0f s and are cut", len(self._tasks), deadline)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=5)
+
+    # -- slots ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, lane: Lane, delivery: LeasedDelivery) -> None:
+        """Attempt a leased delivery in a slot already taken."""
+        self._spawn(self._attempt(lane, delivery))
+
+    def free_slot(self, lane: Lane) -> None:
+        """A slot of the lane is free again."""
+        lane.in_flight -= 1
+        self._in_flight -= 1
+        self._look(lane)
+
+    def release(self, delivery: LeasedDelivery) -> None:
+        """Give a lease back in the background."""
+        self._spawn(self._release(delivery))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            now = self._clock.now()
+            while self._timers and self._timers[0][0] <= now:
+                lane = self._lane(heapq.heappop(self._timers)[1])
+                lane.timer = None
+                self._pending[lane] = None
+            self._claim_pending(now)
+            await self._clock.wait(self._wake, self._timers[0][0] if self._timers else None)
+
+    def _claim_pending(self, now: int) -> None:
+        """Send a claim for every lane that has something due and a free slot; the others wait for an event or their time."""
+        waiting, self._pending = self._pending, {}
+        for lane in waiting:
+            room = self._max_concurrent - self._in_flight
+            if room <= 0 or not self._active:
+                self._pending[lane] = None
+                continue
+            slots = min(lane.wanted(now), room, CLAIM_AT_MOST)
+            if slots > 0:
+                lane.begin_claim(slots)
+                self._in_flight += slots
+                self._spawn(self._claim(lane, slots))
+            elif (at := lane.next_look(now)) is not None:
+                self._set_timer(lane, at)
+
+    async def _claim(self, lane: Lane, slots: int) -> None:
+        claim = None
+        try:
+            claim = await self._queue.claim(lane.queue_key, slots)
+        except StoreUnavailable as error:
+            log.warning("claim of %s: %s", lane.queue_key, error)
+        finally:
+            lane.end_claim(slots, claim)
+            self._in_flight -= slots - (len(claim.deliveries) if claim else 0)
+        now = self._clock.now()
+        if claim is None:
+            self._set_timer(lane, now + STORE_PAUSE)
+            return
+        if not claim.deliveries and lane.next_due is not None and lane.next_due <= now:
+            self._set_timer(lane, now + CONTENDED_PAUSE)
+        else:
+            self._look(lane)
+        for delivery in claim.deliveries:
+            self.begin(lane, delivery)
+
+    async def _attempt(self, lane: Lane, delivery: LeasedDelivery) -> None:
+        """One leased delivery from here to its settlement; its slot is free afterwards."""
+        try:
+            settlement = await self._attempter.attempt(lane, delivery)
+            if settlement is not None and settlement.state is DeliveryState.READY:
+                self.wake(settlement.queue_key, settlement.due)
+            elif settlement is not None and settlement.state is DeliveryState.DONE:
+                self._on_done()
+        finally:
+            self.free_slot(lane)
+
+    async def _release(self, delivery: LeasedDelivery) -> None:
+        """Give a lease back, as long as it takes: a store that does not answer keeps it until it runs out."""
+        try:
+            await self._queue.release([delivery])
+            self.wake(delivery.queue_key, delivery.due)
+        except StoreUnavailable as error:
+            log.warning("%s: lease not given back (%s); it is taken up again when it has run out", delivery.id, error)
+
+    # -- small change -------------------------------------------------------------------------------------------------
+
+    def _lane(self, queue_key: str) -> Lane:
+        lane = self._lanes.get(queue_key)
+        if lane is None:
+            lane = self._lanes[queue_key] = Lane(queue_key, capacity=1)
+        return lane
+
+    def _look(self, lane: Lane) -> None:
+        if lane.next_due is not None:
+            self._pending[lane] = None
+            self._wake.set()
+        elif self._pending:  # a slot of the instance may have become free for another lane
+            self._wake.set()
+
+    def _set_timer(self, lane: Lane, at: int) -> None:
+        """Look at the lane again at `at`, unless that is to happen earlier anyway."""
+        if lane.timer is None or at < lane.timer:
+            lane.timer = at
+            heapq.heappush(self._timers, (at, lane.queue_key))
+            self._wake.set()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("dispatch task failed", exc_info=error)
+
+
+class _Slot:
+    """A place kept for one delivery; exactly one of its methods is called, once."""
+
+    __slots__ = ("_dispatcher", "_lane")
+
+    def __init__(self, dispatcher: Dispatcher, lane: Lane) -> None:
+        self._dispatcher = dispatcher
+        self._lane = lane
+
+    def start(self, delivery: LeasedDelivery) -> None:
+        """Attempt it now."""
+        self._dispatcher.begin(self._lane, delivery)
+
+    def give_back(self) -> None:
+        """Nothing was committed."""
+        self._dispatcher.free_slot(self._lane)
+
+    def abandon(self, delivery: LeasedDelivery) -> None:
+        """It may have been committed: release the lease if there is one."""
+        self._dispatcher.free_slot(self._lane)
+        self._dispatcher.release(delivery)

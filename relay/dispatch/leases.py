@@ -1,0 +1,70 @@
+"""Leases: renews those whose attempts take long, and cuts an attempt whose lease was lost.
+
+An attempt is short against a lease (milliseconds against minutes), so most are never renewed. One that is still running
+after a third of the lease is renewed every third; the store alone says whether it is still ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from relay.clock import Clock
+from relay.contracts import MessageQueue
+from relay.errors import StoreUnavailable
+from relay.metrics import Metrics
+from relay.model.delivery import LeasedDelivery
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Held:
+    delivery: LeasedDelivery
+    task: asyncio.Task[None] | None
+    since: int
+
+
+class Leases:
+    """The leases this instance holds."""
+
+    def __init__(self, queue: MessageQueue, clock: Clock, metrics: Metrics, lease: int) -> None:
+        """`lease` in µs."""
+        self.lease = lease
+        self._queue = queue
+        self._clock = clock
+        self._metrics = metrics
+        self._held: dict[str, _Held] = {}
+
+    def add(self, delivery: LeasedDelivery) -> None:
+        """The current task attempts it from now on."""
+        self._held[delivery.id] = _Held(delivery, asyncio.current_task(), self._clock.boot())
+
+    def remove(self, delivery: LeasedDelivery) -> None:
+        """It is settled or released."""
+        self._held.pop(delivery.id, None)
+
+    async def run(self) -> None:
+        """Renew for ever."""
+        while True:
+            await self._clock.wait(asyncio.Event(), self._clock.now() + self.lease // 3)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew what has been held for a third of the lease; cut the attempts of what was lost."""
+        before = self._clock.boot() - self.lease // 3
+        old = [held for held in self._held.values() if held.since <= before]
+        if not old:
+            return
+        try:
+            kept = await self._queue.renew([held.delivery for held in old])
+        except StoreUnavailable as error:
+            log.warning("leases of %d running attempts not renewed: %s", len(old), error)
+            return
+        for held in old:
+            if held.delivery.id not in kept and self._held.get(held.delivery.id) is held:
+                log.warning("%s: lease lost while it was attempted; the attempt is cut", held.delivery.id)
+                self._metrics.leases_lost.inc()
+                if held.task is not None:
+                    held.task.cancel()

@@ -1,0 +1,264 @@
+"""Outcome: from what an attempt brought to what is written: states, the next due time, events. Pure.
+
+One recipient's answer never decides for another; an account's fault never counts against the mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from relay.dispatch.retry import RetryPolicy, spread_of
+from relay.model.delivery import (
+    AccountFault,
+    Attempt,
+    Category,
+    LeasedDelivery,
+    Phase,
+    RecipientChange,
+    RecipientOutcome,
+    Settlement,
+    Verdict,
+)
+from relay.model.event import Event, EventKind, Facts
+from relay.model.message import OPEN_STATES, DeliveryState, Recipient, RecipientState
+from relay.model.reply import Reply
+from relay.model.tenant import OnUnknown
+
+_STATES = {
+    Verdict.SENT: (RecipientState.SENT, EventKind.SENT),
+    Verdict.FAILED: (RecipientState.FAILED, EventKind.FAILED),
+    Verdict.DEFERRED: (RecipientState.DEFERRED, EventKind.DEFERRED),
+    Verdict.UNKNOWN: (RecipientState.UNKNOWN, EventKind.UNKNOWN),
+    Verdict.CAPTURED: (RecipientState.CAPTURED, EventKind.CAPTURED),
+}
+_TOO_MANY_RECIPIENTS = "4.5.3"
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """When the delivery is tried again, if it is: None gives up. `expired`: it would be too late by then."""
+
+    at: int | None
+    expired: bool = False
+
+
+def settle_attempt(
+    delivery: LeasedDelivery, attempt: Attempt, retry: RetryPolicy, on_unknown: OnUnknown, now: int
+) -> Settlement:
+    """What follows from an attempt without an account's fault."""
+    recipients = {recipient.position: recipient for recipient in delivery.recipients}
+    rest_at_once = _only_too_many(attempt)
+    next_try = _Next(now) if rest_at_once else _next_try(delivery, retry, now)
+    changes: list[RecipientChange] = []
+    events: list[Event] = []
+    for outcome in attempt.outcomes:
+        recipient = recipients[outcome.position]
+        change, event = _judge(delivery, recipient, outcome, attempt, next_try, counted=not rest_at_once)
+        changes.append(change)
+        events.append(event)
+    if on_unknown is OnUnknown.HOLD:
+        changes = _hold_unknown(changes)
+    state = _delivery_state(changes, next_try, on_unknown)
+    return Settlement(
+        delivery=delivery.id,
+        attempt=delivery.attempt,
+        message=delivery.message.id,
+        tenant=delivery.message.tenant,
+        queue_key=delivery.queue_key,
+        state=state,
+        due=next_try.at if state is DeliveryState.READY and next_try.at is not None else now,
+        at=now,
+        recipients=tuple(changes),
+        events=tuple(events),
+        record=attempt,
+        counts=not rest_at_once,
+    )
+
+
+def _judge(
+    delivery: LeasedDelivery,
+    recipient: Recipient,
+    outcome: RecipientOutcome,
+    attempt: Attempt,
+    next_try: _Next,
+    *,
+    counted: bool,
+) -> tuple[RecipientChange, Event]:
+    state, kind = _STATES[outcome.verdict]
+    category = outcome.category
+    attempts = recipient.attempts + (1 if counted or state is not RecipientState.DEFERRED else 0)
+    facts: dict[str, str | int | None] = _reply_facts(outcome.reply)
+    if state is RecipientState.DEFERRED and next_try.expired:
+        state, kind, category = RecipientState.EXPIRED, EventKind.EXPIRED, Category.EXPIRED
+    elif state is RecipientState.DEFERRED and next_try.at is None:
+        state, kind = RecipientState.FAILED, EventKind.FAILED
+        facts["reason"] = f"given up after {attempts} attempts"
+    elif state in OPEN_STATES:
+        facts["next_attempt_at"] = next_try.at
+    if category is not Category.NONE:
+        facts["category"] = category.value
+    facts |= {"account": delivery.queue_key, "next_hop": attempt.next_hop, "attempt": delivery.attempt}
+    facts["delay_ms"] = (attempt.finished_at - _since(delivery)) // 1000
+    change = RecipientChange(outcome.position, state, outcome.reply, _token(category), attempts)
+    return change, _event(delivery, kind, attempt.finished_at, recipient, facts)
+
+
+def settle_fault(delivery: LeasedDelivery, attempt: Attempt, fault: AccountFault, due: int, now: int) -> Settlement:
+    """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker."""
+    brought = {outcome.position: outcome for outcome in attempt.outcomes}
+    changes: list[RecipientChange] = []
+    events: list[Event] = []
+    for recipient in delivery.recipients:
+        outcome = brought.get(recipient.position)
+        if outcome is not None and outcome.verdict is not Verdict.DEFERRED:
+            change, event = _judge(delivery, recipient, outcome, attempt, _Next(due), counted=True)
+        else:
+            change, event = _wait(delivery, recipient, attempt, fault, due)
+        changes.append(change)
+        events.append(event)
+    still_open = any(change.state in OPEN_STATES for change in changes)
+    return Settlement(
+        delivery=delivery.id,
+        attempt=delivery.attempt,
+        message=delivery.message.id,
+        tenant=delivery.message.tenant,
+        queue_key=delivery.queue_key,
+        state=DeliveryState.READY if still_open else DeliveryState.DONE,
+        due=due,
+        at=now,
+        recipients=tuple(changes),
+        events=tuple(events),
+        record=attempt,
+        counts=False,
+    )
+
+
+def _wait(
+    delivery: LeasedDelivery, recipient: Recipient, attempt: Attempt, fault: AccountFault, due: int
+) -> tuple[RecipientChange, Event]:
+    facts = _reply_facts(fault.reply) | {
+        "category": fault.category.value,
+        "reason": fault.detail,
+        "account": delivery.queue_key,
+        "next_hop": attempt.next_hop,
+        "next_attempt_at": due,
+    }
+    change = RecipientChange(
+        recipient.position, RecipientState.DEFERRED, fault.reply, fault.category.value, recipient.attempts
+    )
+    return change, _event(delivery, EventKind.DEFERRED, attempt.finished_at, recipient, facts)
+
+
+def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
+    """Its time passed before it could be tried again."""
+    reply = Reply(554, "5.4.7", "expired before it could be delivered")
+    return Settlement(
+        delivery=delivery.id,
+        attempt=delivery.attempt,
+        message=delivery.message.id,
+        tenant=delivery.message.tenant,
+        queue_key=delivery.queue_key,
+        state=DeliveryState.DONE,
+        due=now,
+        at=now,
+        recipients=tuple(
+            RecipientChange(
+                recipient.position,
+                RecipientState.EXPIRED,
+                recipient.reply or reply,
+                Category.EXPIRED.value,
+                recipient.attempts,
+            )
+            for recipient in delivery.recipients
+        ),
+        events=tuple(
+            _event(delivery, EventKind.EXPIRED, now, recipient, {"account": delivery.queue_key})
+            for recipient in delivery.recipients
+        ),
+        counts=False,
+    )
+
+
+def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
+    """The account it goes by is another by now (one of its own instead of the instance's, or the other way round)."""
+    return Settlement(
+        delivery=delivery.id,
+        attempt=delivery.attempt,
+        message=delivery.message.id,
+        tenant=delivery.message.tenant,
+        queue_key=queue_key,
+        state=DeliveryState.READY,
+        due=delivery.due,
+        at=now,
+        recipients=(),
+        events=(),
+        counts=False,
+    )
+
+
+def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
+    """The account is gone: the mail waits and says so."""
+    fault = AccountFault(
+        Category.CONFIGURATION,
+        Phase.CONNECT,
+        None,
+        f"no account {delivery.message.account}: add it again or cancel the mail",
+    )
+    return Attempt((), now, now, "none", fault=fault)
+
+
+def _next_try(delivery: LeasedDelivery, retry: RetryPolicy, now: int) -> _Next:
+    at = retry.next_attempt(delivery.attempt, _since(delivery), now, spread_of(delivery.id, delivery.attempt))
+    expires = delivery.message.expires_at
+    return _Next(at, expired=at is not None and expires is not None and at >= expires)
+
+
+def _hold_unknown(changes: list[RecipientChange]) -> list[RecipientChange]:
+    """Where others of the delivery are still to be tried, the unknown ones must not go along: they are held one by one."""
+    if not any(change.state is RecipientState.DEFERRED for change in changes):
+        return changes
+    return [
+        replace(change, state=RecipientState.HELD) if change.state is RecipientState.UNKNOWN else change
+        for change in changes
+    ]
+
+
+def _delivery_state(changes: list[RecipientChange], next_try: _Next, on_unknown: OnUnknown) -> DeliveryState:
+    states = {change.state for change in changes} & OPEN_STATES
+    if not states:
+        return DeliveryState.DONE
+    if states == {RecipientState.UNKNOWN} and (on_unknown is OnUnknown.HOLD or next_try.at is None or next_try.expired):
+        return DeliveryState.HELD
+    return DeliveryState.READY
+
+
+def _only_too_many(attempt: Attempt) -> bool:
+    """All that is left was put off for its number alone (RFC 5321 §4.5.3.1.10): it goes at once, in a new transaction."""
+    left = [outcome for outcome in attempt.outcomes if outcome.verdict is Verdict.DEFERRED]
+    return (
+        bool(left)
+        and any(outcome.verdict is Verdict.SENT for outcome in attempt.outcomes)
+        and all(
+            outcome.phase is Phase.RCPT
+            and outcome.reply is not None
+            and outcome.reply.code == 452
+            and outcome.reply.enhanced in {None, _TOO_MANY_RECIPIENTS}
+            for outcome in left
+        )
+    )
+
+
+def _since(delivery: LeasedDelivery) -> int:
+    return max(delivery.message.accepted_at, delivery.message.not_before or 0)
+
+
+def _event(delivery: LeasedDelivery, kind: EventKind, at: int, recipient: Recipient, facts: Facts) -> Event:
+    return Event(kind, at, delivery.message.tenant, delivery.message.id, recipient.address, facts)
+
+
+def _token(category: Category) -> str | None:
+    return None if category is Category.NONE else category.value
+
+
+def _reply_facts(reply: Reply | None) -> dict[str, str | int | None]:
+    return {} if reply is None else {"reply": str(reply)}
