@@ -68,7 +68,7 @@ class Dispatcher:
         if (
             not self._active
             or self._stopping
-            or lane.has_backlog
+            or lane.has_backlog(self._clock.now())
             or lane.free == 0
             or not lane.breaker.is_closed
             or self._in_flight >= self._max_concurrent
@@ -215,11 +215,15 @@ class Dispatcher:
         return lane
 
     def _look(self, lane: Lane) -> None:
-        if lane.next_due is not None:
+        """Something of the lane has changed: have the loop look, now if anything is due, else when it is."""
+        if lane.next_due is None:
+            if self._pending:  # a slot of the instance may have become free for another lane
+                self._wake.set()
+        elif lane.next_due <= self._clock.now():
             self._pending[lane] = None
             self._wake.set()
-        elif self._pending:  # a slot of the instance may have become free for another lane
-            self._wake.set()
+        else:
+            self._set_timer(lane, lane.next_due)
 
     def _set_timer(self, lane: Lane, at: int) -> None:
         """Look at the lane again at `at`, unless that is to happen earlier anyway."""

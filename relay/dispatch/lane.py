@@ -34,10 +34,9 @@ class Lane:
         """Slots not in use."""
         return max(0, self.capacity - self.in_flight)
 
-    @property
-    def has_backlog(self) -> bool:
-        """Whether older mail may wait in the store: then a new message must not overtake it."""
-        return self.claiming or self.next_due is not None
+    def has_backlog(self, now: int) -> bool:
+        """Whether older mail may be due in the store: then a new message must not overtake it."""
+        return self.claiming or (self.next_due is not None and self.next_due <= now)
 
     def note_due(self, due: int) -> None:
         """A delivery was committed as ready, due at `due`."""
