@@ -1,0 +1,25 @@
+"""Configuration: an INI file and the environment, read once into frozen values. Read by relay.app and relay.cli alone.
+
+`sections` is the table of settings, `values` reads their kinds, `loading` finds and reads them, `checks` holds them
+against each other, `example` writes `config.example.ini`.
+"""
+
+from __future__ import annotations
+
+from relay.config.example import example
+from relay.config.loading import Examination, Setting, examine, load
+from relay.config.sections import Config
+from relay.config.values import Endpoint, StoreUrl, show_duration, show_size
+
+__all__ = [
+    "Config",
+    "Endpoint",
+    "Examination",
+    "Setting",
+    "StoreUrl",
+    "examine",
+    "example",
+    "load",
+    "show_duration",
+    "show_size",
+]
