@@ -105,7 +105,7 @@ def postfix_relay(setup: Setup) -> Iterator[RunningRelay]:
     log = setup.directory / "postfix.log"
     master: list[str | Path] = [package / "usr/lib/postfix/sbin/master", "-c", conf, "-d"]
     with running(master, log=log, environment=setup.tools.environment) as process:
-        wait_until(lambda: listening(port), process, name="postfix", log=log)
+        wait_until(lambda: listening(port), process, "postfix")
         yield RunningRelay(port, process.pid)
 
 

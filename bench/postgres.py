@@ -49,7 +49,7 @@ def private_postgresql(directory: Path) -> Iterator[PostgreSQL]:
     command: list[str | Path] = [binaries / "postgres", "-D", data, "-h", LOOPBACK, "-p", str(port), "-k", data]
     probe: list[str | Path] = [binaries / "pg_isready", "-q", "-h", LOOPBACK, "-p", str(port)]
     with running(command, log=log, user=user) as process:
-        wait_until(lambda: subprocess.run(probe, check=False).returncode == 0, process, name="postgresql", log=log)
+        wait_until(lambda: subprocess.run(probe, check=False).returncode == 0, process, "postgresql")
         yield PostgreSQL(f"postgresql://{SUPERUSER}@{LOOPBACK}:{port}/postgres", process.pid)
 
 

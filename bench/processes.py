@@ -72,9 +72,22 @@ def running(
             start_new_session=True,
         )
     try:
-        yield process
+        with explaining(process, log):
+            yield process
     finally:
         end_session(process)
+
+
+@contextlib.contextmanager
+def explaining(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
+    """Add what a server last said to the error of a run that failed: the log goes with the scratch directory."""
+    try:
+        yield
+    except BenchError as error:
+        if not (said := tail(log)):
+            raise
+        state = "is running" if process.poll() is None else f"has ended with status {process.returncode}"
+        raise BenchError(f"{error}\n{log.stem} {state} and last said:\n{said}") from error
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:
@@ -88,14 +101,14 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], *, name: str, log: Path) -> None:
-    """Poll until a started server is ready; if it dies or takes too long, the end of its log is the reason."""
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str) -> None:
+    """Poll until a started server is ready; BenchError if it dies or takes too long."""
     deadline = time.monotonic() + START_DEADLINE
     while not ready():
         if process.poll() is not None:
-            raise BenchError(f"{name} ended with status {process.returncode} while starting:\n{tail(log)}")
+            raise BenchError(f"{name} ended with status {process.returncode} while starting")
         if time.monotonic() > deadline:
-            raise BenchError(f"{name} was not ready after {START_DEADLINE:.0f} s:\n{tail(log)}")
+            raise BenchError(f"{name} was not ready after {START_DEADLINE:.0f} s")
         time.sleep(POLL_INTERVAL)
 
 
@@ -108,7 +121,7 @@ def listening(port: int) -> bool:
 
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a server's log, for an error message."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no output)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
 
 def check_run(

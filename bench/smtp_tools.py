@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import IO
 
 from bench.postfix_tools import PostfixTools
-from bench.processes import LOOPBACK, BenchError, end_session, is_root, listening, unprivileged_user, wait_until
+from bench.processes import (
+    LOOPBACK,
+    BenchError,
+    end_session,
+    explaining,
+    is_root,
+    listening,
+    unprivileged_user,
+    wait_until,
+)
 
 BACKLOG = "1000"
 COUNTER = re.compile(rb"mesg=(\d+)")
@@ -87,7 +96,8 @@ def smtp_sink(tools: PostfixTools, port: int, directory: Path) -> Iterator[SinkC
     counter = SinkCounter(process.stdout)
     counter.thread.start()
     try:
-        wait_until(lambda: listening(port), process, name="smtp-sink", log=log)
+        with explaining(process, log):
+            wait_until(lambda: listening(port), process, "smtp-sink")
         yield counter
     finally:
         end_session(process)

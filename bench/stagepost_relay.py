@@ -26,7 +26,7 @@ def stagepost_relay(setup: Setup) -> Iterator[RunningRelay]:
         check_run([program, *account, *options, "--config", config])
         log = setup.directory / "stagepost.log"
         with running([program, "serve", "--config", config], log=log) as process:
-            wait_until(lambda: _is_ready(api_port), process, name="stagepost", log=log)
+            wait_until(lambda: _is_ready(api_port), process, "stagepost")
             yield RunningRelay(smtp_port, process.pid, database_pid)
 
 
