@@ -1,0 +1,158 @@
+"""`stagepost messages`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from relay.cli.options import tenant_option
+from relay.cli.output import show_facts, show_rows
+from relay.cli.session import Session, segment, verb
+
+COLUMNS = {
+    "Message": "id",
+    "Accepted": "accepted_at",
+    "State": "state",
+    "Tenant": "tenant",
+    "Account": "account",
+    "From": "sender",
+    "To": "to",
+}
+RECIPIENTS = {
+    "Recipient": "address",
+    "State": "state",
+    "Attempts": "attempts",
+    "Next attempt": "next_attempt_at",
+    "Code": "reply.code",
+    "Status": "reply.enhanced",
+    "Reply": "reply.text",
+}
+EVENTS = {"At": "at", "Event": "kind", "Recipient": "recipient", "Facts": "facts"}
+ATTEMPTS = {
+    "Started": "started_at",
+    "Finished": "finished_at",
+    "Next hop": "next_hop",
+    "TLS": "tls",
+    "Fault": "fault",
+    "Outcomes": "outcomes",
+}
+PAGE = 100
+
+
+@click.group("messages")
+def command() -> None:
+    """Messages: what became of them."""
+
+
+@command.command("list")
+@tenant_option()
+@click.option("--state", "states", multiple=True, metavar="STATE", help="open, sent, failed, …; repeat for more.")
+@click.option("--batch", metavar="BATCH", help="Of this batch.")
+@click.option("--client-id", metavar="ID", help="With this client id.")
+@click.option("--account", metavar="ACCOUNT", help="By this account.")
+@click.option("--recipient", metavar="ADDRESS", help="To this address.")
+@click.option("--since", metavar="TIME", help="Accepted at or after it (RFC 3339).")
+@click.option("--until", metavar="TIME", help="Accepted before it (RFC 3339).")
+@click.option("--cursor", metavar="CURSOR", help="The next_cursor of the list before.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@verb
+def list_(session: Session, /, states: tuple[str, ...], limit: int, cursor: str | None, **filters: str | None) -> None:
+    """Messages, newest first."""
+    items: list[Any] = []
+    while True:
+        query = {**filters, "state": states, "cursor": cursor, "limit": min(PAGE, limit - len(items))}
+        page = session.request("GET", "/v1/messages", query=query)
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(items) >= limit:
+            break
+    session.show({"items": items, "next_cursor": cursor}, _show_list)
+
+
+@command.command("show")
+@click.argument("message")
+@tenant_option()
+@verb
+def show(session: Session, message: str, tenant: str | None) -> None:
+    """One message with its recipients."""
+    session.show(session.request("GET", _path(message), query={"tenant": tenant}), _show_one)
+
+
+@command.command("events")
+@click.argument("message")
+@tenant_option()
+@verb
+def events(session: Session, message: str, tenant: str | None) -> None:
+    """What happened to a message, in order."""
+    found = session.request("GET", _path(message, "events"), query={"tenant": tenant})
+    session.show(found, lambda found: show_rows(found["items"], EVENTS))
+
+
+@command.command("attempts")
+@click.argument("message")
+@tenant_option()
+@verb
+def attempts(session: Session, message: str, tenant: str | None) -> None:
+    """The tries to send a message, in order."""
+    found = session.request("GET", _path(message, "attempts"), query={"tenant": tenant})
+    session.show(found, lambda found: show_rows(map(_attempt, found["items"]), ATTEMPTS))
+
+
+@command.command("content")
+@click.argument("message")
+@tenant_option()
+@verb
+def content(session: Session, message: str, tenant: str | None) -> None:
+    """The message itself, octet by octet, on standard output."""
+    session.stream(_path(message, "content"), {"tenant": tenant}, sys.stdout.buffer.write)
+    sys.stdout.buffer.flush()
+
+
+@command.command("cancel")
+@click.argument("message")
+@tenant_option()
+@verb
+def cancel(session: Session, message: str, tenant: str | None) -> None:
+    """Cancel what is still to be sent of a message."""
+    session.show(session.request("POST", _path(message, "cancel"), query={"tenant": tenant}), _show_one)
+
+
+@command.command("retry")
+@click.argument("message")
+@tenant_option()
+@verb
+def retry(session: Session, message: str, tenant: str | None) -> None:
+    """Try the open, failed, expired and held recipients of a message again now."""
+    session.show(session.request("POST", _path(message, "retry"), query={"tenant": tenant}), _show_one)
+
+
+def _path(message: str, *more: str) -> str:
+    return "/".join(["/v1/messages", segment(message), *more])
+
+
+def _show_list(found: Any) -> None:
+    show_rows(({**item, "to": [one["address"] for one in item["recipients"]]} for item in found["items"]), COLUMNS)
+    if found["next_cursor"]:
+        click.echo(f"More: --cursor {found['next_cursor']}", err=True)
+
+
+def _show_one(found: Any) -> None:
+    show_facts({name: value for name, value in found.items() if name != "recipients"})
+    click.echo()
+    show_rows(found["recipients"], RECIPIENTS)
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:
+    """An attempt on one line."""
+    fault = attempt["fault"]
+    return {
+        **attempt,
+        "fault": fault and f"{fault['phase']}: {_reply(fault['reply']) or fault['detail']}",
+        "outcomes": [f"{one['verdict']} {_reply(one['reply'])}".strip() for one in attempt["outcomes"]],
+    }
+
+
+def _reply(reply: Any) -> str:
+    return " ".join(str(part) for part in reply.values() if part) if reply else ""

@@ -1,0 +1,38 @@
+"""`stagepost serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import click
+
+from relay.cli.exits import Exit, Failure
+from relay.cli.session import Session, verb
+
+
+@click.command("serve")
+@verb
+def command(session: Session) -> int:
+    """Run the relay until SIGTERM or SIGINT. With --json it logs JSON lines.
+
+    Without any configuration it listens on 127.0.0.1:2525 (SMTP) and 127.0.0.1:8025 (REST), keeps everything in
+    ~/.local/share/stagepost, and captures mail instead of sending it until an account is added.
+    """
+    import uvloop
+
+    from relay.app import serve
+    from relay.errors import ConfigError, StoreError, StoreUnavailable
+
+    config = session.config
+    if session.as_json:
+        config = dataclasses.replace(config, server=dataclasses.replace(config.server, log_format="json"))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(config))
+    except (ConfigError, StoreError) as fault:
+        raise Failure(Exit.CONFIG, str(fault)) from None
+    except StoreUnavailable as fault:
+        raise Failure(Exit.TEMPORARY, f"the store does not answer: {fault}") from None
+    except OSError as fault:
+        raise Failure(Exit.UNAVAILABLE, f"cannot start: {fault}") from None

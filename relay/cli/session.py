@@ -1,0 +1,166 @@
+"""A session: what every verb has, its configuration and its way to the API."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
+
+import click
+
+from relay.cli.exits import Exit, Failure, exit_of_status
+
+if TYPE_CHECKING:  # the configuration costs asyncio, which help and completion can do without
+    from collections.abc import Awaitable
+
+    from relay.config import Config
+    from sidecar_api.client import ApiError, Client
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+Query = Mapping[str, str | int | Sequence[str] | None]
+
+
+class Session:
+    """One run of a verb."""
+
+    def __init__(self, config_path: Path | None, *, as_json: bool) -> None:
+        self.config_path = config_path
+        self.as_json = as_json
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """Loaded when it is first asked for; Failure with exit 78."""
+        from relay.config import load
+        from relay.errors import ConfigError
+
+        try:
+            return load(self.config_path, os.environ)
+        except ConfigError as fault:
+            raise Failure(Exit.CONFIG, str(fault)) from None
+
+    def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
+        """One request; the answer's JSON, or None where there is none."""
+        wanted = _parameters(query or {})
+        return self.run(lambda client: client.request(method, path, query=wanted, json=body))
+
+    def submit(self, content: bytes, query: Query) -> Any:
+        """Hand in a finished message."""
+        wanted = _parameters(query)
+        headers = {"Content-Type": "message/rfc822"}
+        return self.run(
+            lambda client: client.request("POST", "/v1/messages/raw", query=wanted, body=content, headers=headers)
+        )
+
+    def stream(self, path: str, query: Query, write: Callable[[bytes], object]) -> None:
+        """Read what is not JSON, in pieces."""
+        wanted = _parameters(query)
+
+        async def copy(client: Client) -> None:
+            async for piece in client.stream("GET", path, query=wanted):
+                write(piece)
+
+        self.run(copy)
+
+    def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Give `work` a client of this instance's API; what goes wrong becomes a Failure."""
+        import asyncio
+
+        from relay.app import local_api
+        from relay.errors import ConfigError, RelayError, StoreError, StoreUnavailable
+        from sidecar_api.client import ApiError, Client
+
+        config = self.config
+
+        async def connected() -> T:
+            async with local_api(config) as socket, Client.unix(socket) as client:
+                return await work(client)
+
+        try:
+            return asyncio.run(connected())
+        except ApiError as fault:
+            raise Failure(exit_of_status(fault.status), _explain(fault)) from None
+        except (ConfigError, StoreError) as fault:
+            raise Failure(Exit.CONFIG, str(fault)) from None
+        except StoreUnavailable as fault:
+            raise Failure(Exit.TEMPORARY, f"the store does not answer: {fault}; try again later") from None
+        except RelayError as fault:
+            raise Failure(Exit.FAILED, str(fault)) from None
+        except PermissionError as fault:
+            text = f"{fault.filename or config.server.data_dir}: permission denied; run this as the relay's user"
+            raise Failure(Exit.NO_PERMISSION, text) from None
+        except OSError as fault:
+            text = f"the relay of {config.server.data_dir} cannot be reached: {fault}"
+            raise Failure(Exit.UNAVAILABLE, text) from None
+
+    def show(self, value: Any, for_people: Callable[[Any], None]) -> None:
+        """An answer: as JSON where that was asked for; nothing where there is none (204)."""
+        if value is None:
+            return
+        if self.as_json:
+            self.show_json(value)
+        else:
+            for_people(value)
+
+    def show_json(self, value: Any) -> None:
+        """The API's JSON: on one line to a program, indented to a person."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def verb(function: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+    """--config and --json; the function is given a Session first."""
+
+    @click.option("--config", "config_path", metavar="FILE", type=click.Path(path_type=Path), help="The configuration.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
+    @functools.wraps(function)
+    def run(*args: Any, config_path: Path | None, as_json: bool, **kwargs: Any) -> R:
+        return function(Session(config_path, as_json=as_json), *args, **kwargs)
+
+    return run  # type: ignore[return-value]  # click calls it with the two options added
+
+
+def segment(text: str) -> str:
+    """An id as a segment of a path."""
+    return quote(text, safe="")
+
+
+def read_secret(prompt: str, *, from_stdin: bool) -> str:
+    """A secret from the first line of stdin, or typed unseen; never from the command line, which others can read."""
+    if from_stdin:
+        text = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        text = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise click.UsageError(
+            f"{prompt} is asked for: give it on standard input, with the option that ends in -stdin."
+        )
+    if not text:
+        raise Failure(Exit.DATA, f"{prompt.lower()}: standard input is empty")
+    return str(text)
+
+
+def without_nothing(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's body without what was not said, so that the API's defaults hold."""
+    return {name: value for name, value in body.items() if value is not None and value != () and value != []}
+
+
+def _parameters(query: Query) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        if value is not None:
+            values = [str(value)] if isinstance(value, str | int) else value
+            pairs += [(name, each) for each in values]
+    return pairs
+
+
+def _explain(fault: ApiError) -> str:
+    said = fault.detail or fault.title
+    faults = "; ".join(f"{violation.path}: {violation.detail}" for violation in fault.violations)
+    return f"{said}: {faults}" if faults else said

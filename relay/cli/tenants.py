@@ -1,0 +1,51 @@
+"""`stagepost tenants`."""
+
+from __future__ import annotations
+
+import click
+
+from relay.cli.options import confirm
+from relay.cli.output import show_facts, show_rows
+from relay.cli.session import Session, segment, verb, without_nothing
+
+COLUMNS = {"Tenant": "id", "Name": "name", "Default account": "default_account", "Created": "created_at"}
+
+
+@click.group("tenants")
+def command() -> None:
+    """Tenants: who shares this instance."""
+
+
+@command.command("add")
+@click.argument("tenant")
+@click.option("--name", help="For people; else the id.")
+@verb
+def add(session: Session, tenant: str, name: str | None) -> None:
+    """Make a tenant and print its first token, which is shown this once."""
+    made = session.request("POST", "/v1/tenants", body=without_nothing({"id": tenant, "name": name}))
+    session.show(made, show_facts)
+
+
+@command.command("list")
+@verb
+def list_(session: Session) -> None:
+    """All tenants."""
+    session.show(session.request("GET", "/v1/tenants"), lambda found: show_rows(found["items"], COLUMNS))
+
+
+@command.command("show")
+@click.argument("tenant")
+@verb
+def show(session: Session, tenant: str) -> None:
+    """One tenant."""
+    session.show(session.request("GET", f"/v1/tenants/{segment(tenant)}"), show_facts)
+
+
+@command.command("delete")
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@verb
+def delete(session: Session, tenant: str, yes: bool) -> None:
+    """Delete a tenant with all it owns; refused while mail of it is open."""
+    confirm(f"Delete tenant {tenant} with its accounts, credentials, tokens and mail?", yes=yes)
+    session.show(session.request("DELETE", f"/v1/tenants/{segment(tenant)}"), show_facts)
