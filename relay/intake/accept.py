@@ -5,7 +5,6 @@ Nothing is answered before the commit; nothing is read twice; the content of a l
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -13,6 +12,7 @@ from relay.contracts import Accepted, ContentStore, ContentWriter, Directory, Ha
 from relay.errors import NotFound, Refusal, Rejected
 from relay.intake.admission import Admission
 from relay.intake.controls import CONTROL_NAMES
+from relay.intake.digest import Digest
 from relay.intake.header import HeaderSection, read_header, scan_header
 from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
 from relay.intake.queue_id import QueueIds
@@ -97,7 +97,7 @@ class Intake:
         check_sender(submission.principal, submission.envelope.sender)
         check_recipients(submission.envelope, self._settings.max_recipients)
         facts, rest = await self._decide(submission)
-        digest = _Digest(submission) if facts.controls.idempotency_key else None
+        digest = Digest(submission) if facts.controls.idempotency_key else None
         writer = self._contents.writer(facts.id)
         try:
             content, size, eight_bit = await self._store(submission, facts, rest, writer, digest)
@@ -106,10 +106,13 @@ class Intake:
             raise
         new = self._name(submission, facts, content, size, eight_bit, digest)
         try:
-            return await self._commit(new, facts.account)
+            accepted = await self._commit(new, facts.account)
         except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
             await writer.discard()
             raise
+        if accepted.replayed:
+            await writer.discard()
+        return accepted
 
     async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
@@ -135,7 +138,7 @@ class Intake:
         return account
 
     async def _store(
-        self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: _Digest | None
+        self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: Digest | None
     ) -> tuple[bytes | StoredContent, int, bool]:
         """Write what will be sent: our fields, the client's, the body. Answers content, size, and whether it is 8-bit."""
         settings = self._settings
@@ -145,17 +148,18 @@ class Intake:
             digest.update(theirs)
         piece = b"".join((ours, missing_fields(facts.header, facts.message_id, facts.now), theirs))
         size = len(piece)
+        most = settings.max_size + size - len(theirs)  # SIZE promised the client its own octets (RFC 1870)
         eight_bit = not piece.isascii()
         await writer.write(piece)
         async for piece in submission.content:
             size += len(piece)
-            if size > settings.max_size:
+            if size > most:
                 break
             eight_bit = eight_bit or not piece.isascii()
             if digest:
                 digest.update(piece)
             await writer.write(piece)
-        if size > settings.max_size:
+        if size > most:
             raise Rejected(Refusal.TOO_BIG, str(settings.max_size))
         return await writer.finish(), size, eight_bit
 
@@ -166,7 +170,7 @@ class Intake:
         content: bytes | StoredContent,
         size: int,
         eight_bit: bool,
-        digest: _Digest | None,
+        digest: Digest | None,
     ) -> NewMessage:
         """The message with all its facts; its delivery is still to be leased or not."""
         envelope, controls, tenant = submission.envelope, facts.controls, submission.principal.tenant
@@ -204,16 +208,26 @@ class Intake:
         delivery = new.delivery
         slot = self._handover.reserve(account) if delivery.due <= new.message.accepted_at else None
         if slot is None:
-            accepted = await self._queue.accept(new)
+            accepted = await self._commit_ready(new)
         else:
             accepted = await self._commit_leased(new, slot)
         if not accepted.replayed:
             self._admission.depth += 1
             self._log.events(new.events)
+            self._metrics.events(new.events)
             self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
             if slot is None:
                 self._handover.wake(delivery.queue_key, delivery.due)
         return accepted
+
+    async def _commit_ready(self, new: NewMessage) -> Accepted:
+        try:
+            return await self._queue.accept(new)
+        except Rejected:
+            raise
+        except BaseException:  # cancelled, or the store went away: it may be committed all the same
+            self._handover.wake(new.delivery.queue_key, new.delivery.due)
+            raise
 
     async def _commit_leased(self, new: NewMessage, slot: Slot) -> Accepted:
         leased = _leased(new)
@@ -272,21 +286,3 @@ def _accepted_facts(submission: Submission, message: Message) -> dict[str, str |
 
 def _is_ascii(*addresses: str) -> bool:
     return all(address.isascii() for address in addresses)
-
-
-class _Digest:
-    """SHA-256 over what the client handed in: the envelope and the content, without what intake adds."""
-
-    def __init__(self, submission: Submission) -> None:
-        self._given = submission.digest
-        envelope = submission.envelope
-        self._hash = hashlib.sha256("\0".join((envelope.sender, *envelope.recipients)).encode("utf-8", "replace"))
-
-    def update(self, piece: bytes) -> None:
-        """More content."""
-        if not self._given:
-            self._hash.update(piece)
-
-    def hexdigest(self) -> str:
-        """The door's own digest where it gave one."""
-        return self._given or self._hash.hexdigest()

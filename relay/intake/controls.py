@@ -52,6 +52,8 @@ def read_time(text: str, now: int) -> int:
         at = int(float(text) * SECOND)
     else:
         at = _read_rfc3339(text)
+    if at < 0:
+        raise ValueError("lies before 1970")
     if at > now + MAX_AHEAD:
         raise ValueError("lies more than a year ahead")
     return at

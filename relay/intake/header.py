@@ -16,8 +16,15 @@ MAX_HEADER = 256 * 1024
 """Octets of a header section that intake is ready to hold and scan."""
 
 _END = b"\r\n\r\n"
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
-_MESSAGE_ID = re.compile(rb"\nmessage-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,995})", re.IGNORECASE)
+_LOOK = 1000
+"""Octets after which content that is not seen to begin with a field never will: a line has at most 998 (RFC 5322 §2.1.1)."""
+_FIELD = re.compile(rb"[!-9;-~]{1,900}[ \t]{0,90}:")
+_FIELD_START = re.compile(rb"(?<=\r\n)(?![ \t])")
+_MESSAGE_ID = re.compile(rb"\nmessage-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([!-~\x80-\xff][^\r\n]{0,994})", re.IGNORECASE)
+_DATE = re.compile(rb"\ndate[ \t]*:")
+_HOP = re.compile(rb"\nreceived[ \t]*:")
+_UNPRINTABLE = re.compile(rb"[\x00-\x1f\x7f]")
+_NAME_SHOWN = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +49,11 @@ async def read_header(content: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
     async for piece in content:
         start = max(0, len(held) - 3)
         held = held + piece if held else piece
-        if not _FIELD.match(held) and len(held) > 1000:
+        if len(held) >= _LOOK and not _FIELD.match(held):
             return b"", held.removeprefix(b"\r\n")
         if (end := held.find(_END, start)) >= 0:
             break
-        if len(held) > MAX_HEADER:
+        if len(held) > MAX_HEADER + 3:  # an end not seen yet is at most three octets back
             raise Rejected(Refusal.BAD_CONTENT, f"header section is larger than {MAX_HEADER} octets")
     else:
         end = len(held) - 2 if held.endswith(b"\r\n") else len(held)
@@ -72,9 +79,9 @@ def scan_header(fields: bytes, prefix: bytes, names: frozenset[str]) -> HeaderSe
     return HeaderSection(
         fields=fields,
         controls=controls,
-        hops=lowered.count(b"\nreceived:"),
-        message_id=message_id[1].strip().decode("utf-8", "replace") if message_id else None,
-        has_date=b"\ndate:" in lowered,
+        hops=len(_HOP.findall(lowered)),
+        message_id=_UNPRINTABLE.sub(b"", message_id[1]).strip().decode("utf-8", "replace") if message_id else None,
+        has_date=_DATE.search(lowered) is not None,
     )
 
 
@@ -85,10 +92,10 @@ def _take_controls(fields: bytes, prefix: bytes, names: frozenset[str], controls
             kept.append(field)
             continue
         raw_name, _, value = field.partition(b":")
-        title = raw_name.strip().decode("ascii", "replace")
-        name = title[len(prefix) :].lower()
+        name = raw_name.strip().decode("latin-1")[len(prefix) :].lower()
         if name == "id":  # ours from an earlier hop
             continue
+        title = _UNPRINTABLE.sub(b"?", raw_name.strip()[:_NAME_SHOWN]).decode("ascii", "replace")
         if name not in names:
             raise Rejected(Refusal.BAD_CONTENT, f"{title}: no such control header field", path=title)
         if name in controls:
@@ -99,11 +106,4 @@ def _take_controls(fields: bytes, prefix: bytes, names: frozenset[str], controls
 
 def split_fields(fields: bytes) -> list[bytes]:
     """The fields of a header section, each with its folded lines and the CRLF at its end."""
-    lines = fields.split(b"\r\n")
-    found: list[bytes] = []
-    for line in lines[:-1]:
-        if line[:1] in {b" ", b"\t"} and found:
-            found[-1] += line + b"\r\n"
-        else:
-            found.append(line + b"\r\n")
-    return found
+    return [field for field in _FIELD_START.split(fields) if field]

@@ -22,10 +22,11 @@ _FIELDS = tuple(Controls.__dataclass_fields__)
 
 def check_sender(principal: Principal, sender: Address) -> None:
     """The envelope sender must be one the credential may use; the null reverse-path always may be."""
-    allowed = principal.allowed_senders
-    if not allowed or not sender or sender.lower() in allowed or f"@{domain_of(sender)}" in allowed:
+    if not principal.allowed_senders or not sender:
         return
-    raise Rejected(Refusal.SENDER_NOT_ALLOWED)
+    allowed = {entry.lower() for entry in principal.allowed_senders}
+    if sender.lower() not in allowed and f"@{domain_of(sender)}" not in allowed:
+        raise Rejected(Refusal.SENDER_NOT_ALLOWED)
 
 
 def check_recipients(envelope: Envelope, most: int) -> None:
