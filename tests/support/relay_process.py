@@ -71,7 +71,9 @@ class RelayProcess:
         }
         for section, values in self.options.items():
             sections.setdefault(section, {}).update(values)
-        lines = [f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in values.items()) for name, values in sections.items()]
+        lines = [
+            f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in values.items()) for name, values in sections.items()
+        ]
         self.config.write_text("\n".join(lines))
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
@@ -116,7 +118,7 @@ class RelayProcess:
 
     def cli(self, *arguments: str, stdin: str = "") -> Any:
         """A command of the CLI with --json; what it printed, parsed."""
-        verb = 2 if arguments[0] not in {"send"} else 1
+        verb = 2 if arguments[0] != "send" else 1
         command = [STAGEPOST, *arguments[:verb], "--config", str(self.config), "--json", *arguments[verb:]]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
         if done.returncode != 0:

@@ -1,0 +1,355 @@
+"""The composition root: reads the configuration, builds every part, starts and stops them in order.
+
+Start: lock, store, dispatch, doors, READY. Stop: doors (421 and 503), dispatch (attempts may end within the deadline, leases
+are returned), API, store. Each part is given plain values; none but this module and the command line sees the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from relay import __version__
+from relay.bootstrap import Banner, first_start
+from relay.clock import HOUR, MINUTE, SECOND, SystemClock
+from relay.config import Config, Endpoint
+from relay.delivery.connection import Connector
+from relay.delivery.courier import Courier
+from relay.delivery.pool import Pool
+from relay.delivery.probe import Probe
+from relay.delivery.timeouts import Timeouts
+from relay.dispatch.attempt import Attempter
+from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.janitor import Chore, Janitor
+from relay.dispatch.leases import Leases
+from relay.dispatch.retry import RetryPolicy
+from relay.door_log import DoorLog
+from relay.errors import ConfigError, Rejected, StoreUnavailable
+from relay.ingress.listener import Listener, SmtpDoor, bind, server_tls
+from relay.ingress.settings import AuthWithoutTls, BareNewlines, DoorSettings
+from relay.instance import holder_name, instance_lock, is_listening, prepare_data_dir
+from relay.intake.accept import Intake, IntakeSettings
+from relay.intake.admission import Admission
+from relay.maillog import LogFormat, MailLog
+from relay.metrics import Metrics
+from relay.service import READY, STOPPING, WATCHDOG, notify, watchdog_interval
+from relay.techlog import set_up_logging
+from sidecar_api.app import make_app
+from sidecar_api.services import Services
+from storage import Store, open_store
+
+log = logging.getLogger(__name__)
+
+API_GRACE = 5.0
+"""Seconds that requests under way have at a stop."""
+
+
+class Relay:
+    """Every part, built around an open store. `start` and `stop` are for a relay that runs; the command line uses the API of
+    one that does not."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+        self.clock = SystemClock()
+        self.metrics = Metrics()
+        self.log = MailLog(self.clock, LogFormat(config.server.log_format))
+        self.admission = self._build_admission()
+        self.pool = self._build_pool()
+        self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
+        self.dispatcher = self._build_dispatcher()
+        self.intake = self._build_intake()
+        self._door: SmtpDoor | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        store.on_ready(self.dispatcher.wake)
+        self.metrics.in_flight.set_function(lambda: self.dispatcher.in_flight)
+        self.metrics.queue_depth.set_function(lambda: self.admission.depth)
+
+    # -- building -----------------------------------------------------------------------------------------------------
+
+    def _build_admission(self) -> Admission:
+        config = self.config
+        paths = [config.server.data_dir]
+        if config.storage.url.startswith("sqlite:"):
+            paths += [Path(config.storage.url.removeprefix("sqlite://")).parent]
+        paths += [config.storage.spool] if config.storage.spool else []
+        existing = tuple(dict.fromkeys(path for path in paths if path.exists()))
+        return Admission(
+            self.clock, max_messages=config.queue.max_messages, min_free=config.storage.min_free, paths=existing
+        )
+
+    def _build_pool(self) -> Pool:
+        delivery = self.config.delivery
+        timeouts = Timeouts(
+            connect=delivery.connect_timeout / SECOND,
+            greeting=delivery.command_timeout / SECOND,
+            mail=delivery.command_timeout / SECOND,
+            rcpt=delivery.command_timeout / SECOND,
+            data=delivery.data_timeout / SECOND,
+            body=delivery.body_timeout / SECOND,
+            dot=delivery.dot_timeout / SECOND,
+        )
+        self.connector = Connector(
+            ehlo_name=self.config.ehlo_name,
+            outbound_networks=self.config.security.outbound_networks,
+            timeouts=timeouts,
+        )
+        return Pool(self.connector, self.clock, connection_ttl=delivery.connection_ttl)
+
+    def _build_dispatcher(self) -> Dispatcher:
+        retry = self.config.retry
+        attempter = Attempter(
+            queue=self.store.queue,
+            directory=self.store.directory,
+            courier=Courier(self.pool, self.store.contents, self.clock),
+            leases=self.leases,
+            retry=RetryPolicy(retry.schedule, retry.max_age, retry.jitter),
+            clock=self.clock,
+            log=self.log,
+            metrics=self.metrics,
+        )
+        return Dispatcher(
+            queue=self.store.queue,
+            attempter=attempter,
+            clock=self.clock,
+            max_concurrent=self.config.delivery.max_concurrent,
+            active=False,
+            on_done=self.admission.one_done,
+        )
+
+    def _build_intake(self) -> Intake:
+        smtp = self.config.smtp
+        return Intake(
+            queue=self.store.queue,
+            contents=self.store.contents,
+            directory=self.store.directory,
+            handover=self.dispatcher,
+            admission=self.admission,
+            clock=self.clock,
+            log=self.log,
+            metrics=self.metrics,
+            settings=IntakeSettings(self.config.hostname, smtp.header_prefix, smtp.max_size, smtp.max_recipients),
+        )
+
+    def api(self) -> web.Application:
+        """The REST door as an application, to be served on any socket."""
+        services = Services(
+            intake=self.intake,
+            archive=self.store.archive,
+            contents=self.store.contents,
+            directory=self.store.directory,
+            probe=Probe(self.connector),
+            registry=self.metrics.registry,
+            readiness=self.ill_parts,
+            clock=self.clock,
+            version=__version__,
+            hostname=self.config.hostname,
+            max_body=self.config.api.max_body,
+            header_prefix=self.config.smtp.header_prefix,
+        )
+        return make_app(services)
+
+    async def ill_parts(self) -> Mapping[str, str]:
+        """What keeps the relay from being ready."""
+        ill = {}
+        try:
+            await self.store.ready()
+        except StoreUnavailable as error:
+            ill["store"] = str(error)
+        try:
+            self.admission.check()
+        except Rejected as refusal:
+            ill["admission"] = refusal.reply.text
+        return ill
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, smtp: Sequence[Listener]) -> None:
+        """Begin to send, and open the SMTP door."""
+        self.admission.depth = await self.store.queue.open_deliveries()
+        self.dispatcher.set_active(self.config.dispatch.active)
+        await self.dispatcher.start()
+        janitor = Janitor(
+            self.clock,
+            (
+                Chore("recovery of dead leases", self.config.queue.lease // 2, self._recover),
+                Chore("removal of orphaned content", HOUR, self.store.sweep),
+                Chore("count of the queue", 10 * MINUTE, self._count),
+            ),
+        )
+        self._tasks = [asyncio.create_task(work) for work in (self.leases.run(), janitor.run(), _feed_watchdog())]
+        if smtp:
+            await self._open_door(smtp)
+
+    async def _open_door(self, listeners: Sequence[Listener]) -> None:
+        smtp = self.config.smtp
+        if smtp.certificate:
+            self._tls = server_tls(str(smtp.certificate), str(smtp.private_key))
+        settings = DoorSettings(
+            hostname=self.config.hostname,
+            auth_without_tls=AuthWithoutTls(smtp.auth_without_tls),
+            bare_newlines=BareNewlines(smtp.bare_newlines),
+            loopback_tenant=smtp.loopback_tenant or None,
+            max_connections=smtp.max_connections,
+            max_connections_per_client=smtp.max_connections_per_client,
+            command_timeout=smtp.command_timeout / SECOND,
+            data_timeout=smtp.data_timeout / SECOND,
+        )
+        observer = DoorLog(self.log, self.metrics)
+        self._door = SmtpDoor(self.intake, self.store.directory, settings, self.clock, tls=self._tls, observer=observer)
+        await self._door.start(listeners)
+
+    def reload_certificate(self) -> None:
+        """A renewed certificate, without a restart; connections that stand keep the old one."""
+        if self._tls is not None:
+            try:
+                self._tls.load_cert_chain(str(self.config.smtp.certificate), str(self.config.smtp.private_key))
+            except (OSError, ssl.SSLError) as error:
+                log.error("certificate not loaded anew, the old one stays: %s", error)
+
+    async def stop(self) -> None:
+        """Let what is under way end within the deadline; every lease is settled or returned."""
+        deadline = self.config.server.shutdown_timeout / SECOND
+        self.admission.stopping = True
+        if self._door is not None:
+            await self._door.stop(deadline / 2)
+        await self.dispatcher.stop(deadline / 2)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.close()
+
+    async def _recover(self) -> None:
+        if found := await self.store.queue.recover():
+            self.metrics.recovered.inc(found)
+            log.warning("%d deliveries taken back from leases that had run out", found)
+
+    async def _count(self) -> None:
+        self.admission.depth = await self.store.queue.open_deliveries()
+
+
+async def serve(config: Config) -> int:
+    """Run the relay until SIGTERM or SIGINT; answers the exit code."""
+    set_up_logging(LogFormat(config.server.log_format), config.server.log_level)
+    prepare_data_dir(config.server.data_dir, config.api_socket)
+    with instance_lock(config.server.data_dir), contextlib.ExitStack() as sockets:
+        smtp = [Listener(sock) for sock in _bind_all(sockets, "smtp", "listen", config.smtp.listen)]
+        smtp += [Listener(sock, True) for sock in _bind_all(sockets, "smtp", "tls_listen", config.smtp.tls_listen)]
+        api = _bind_all(sockets, "api", "listen", config.api.listen)
+        store = await _open(config)
+        try:
+            await _run(config, store, smtp, api)
+        finally:
+            await store.close()
+    return 0
+
+
+async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequence[socket.socket]) -> None:
+    admin_token = await first_start(store.directory, SystemClock()) if store.is_new else None
+    relay = Relay(config, store)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, relay.reload_certificate)
+    config.api_socket.unlink(missing_ok=True)
+    async with _served(relay.api(), config.api_socket, api):
+        await relay.start(smtp)
+        banner = Banner(
+            version=__version__,
+            smtp=[_address(listener.sock) for listener in smtp],
+            api=[_address(sock) for sock in api],
+            store=config.storage.url.masked,
+            loopback_tenant=config.smtp.loopback_tenant,
+            admin_token=admin_token,
+        )
+        print(banner, flush=True)  # for the person who started it
+        notify(f"{READY}\nSTATUS=Accepting mail")
+        await stop.wait()
+        notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
+        await relay.stop()
+
+
+@contextlib.asynccontextmanager
+async def local_api(config: Config) -> AsyncIterator[Path]:
+    """The socket on which the API answers: a running relay's, else one of this process, which opens the store meanwhile."""
+    if is_listening(config.api_socket):
+        yield config.api_socket
+        return
+    prepare_data_dir(config.server.data_dir, config.api_socket)
+    with instance_lock(config.server.data_dir), tempfile.TemporaryDirectory(prefix="stagepost-") as directory:
+        store = await _open(config)
+        try:
+            if store.is_new:
+                await first_start(store.directory, SystemClock())
+            relay = Relay(config, store)
+            path = Path(directory) / "api.sock"
+            async with _served(relay.api(), path, ()):
+                yield path
+            await relay.pool.close()
+        finally:
+            await store.close()
+
+
+async def _open(config: Config) -> Store:
+    return await open_store(
+        str(config.storage.url),
+        holder=holder_name(config.server.data_dir),
+        lease=config.queue.lease,
+        clock=SystemClock(),
+        key_file=config.security.key_file,
+        spool=config.storage.spool,
+        inline_limit=config.storage.inline_limit,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _served(app: web.Application, path: Path, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """The API on its Unix socket (0600: whoever may open it is an administrator) and on the sockets given."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=API_GRACE)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(path)).start()
+        await asyncio.to_thread(path.chmod, 0o600)
+        for sock in sockets:
+            await web.SockSite(runner, sock).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _bind_all(
+    stack: contextlib.ExitStack, section: str, key: str, endpoints: Sequence[Endpoint]
+) -> list[socket.socket]:
+    found = []
+    for endpoint in endpoints:
+        try:
+            found += [stack.enter_context(sock) for sock in bind(endpoint.host, endpoint.port)]
+        except OSError as error:
+            raise ConfigError(f"[{section}] {key}: cannot listen on {endpoint}: {error.strerror or error}") from error
+    return found
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return str(Endpoint(host, port))
+
+
+async def _feed_watchdog() -> None:
+    """Tell the service manager that the event loop turns."""
+    interval = watchdog_interval()
+    while interval is not None:
+        notify(WATCHDOG)
+        await asyncio.sleep(interval)

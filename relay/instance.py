@@ -1,0 +1,67 @@
+"""Instance: the data directory of one relay: its lock, its name as a holder of leases, its Unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from relay.errors import ConfigError, StoreError
+
+MAX_SOCKET_PATH = 107
+"""Octets of a Unix socket's path (sun_path of Linux, less its NUL)."""
+
+
+def prepare_data_dir(data_dir: Path, api_socket: Path) -> None:
+    """Make it (0700) where it is missing."""
+    if len(os.fsencode(api_socket)) > MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"[server] data_dir: {data_dir} is too long: {api_socket.name} in it must fit {MAX_SOCKET_PATH} octets"
+        )
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"[server] data_dir: {data_dir} cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def instance_lock(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory alone: two processes must not be one instance."""
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"{data_dir} is in use by another stagepost process; stop it, or wait for it to end"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder_name(data_dir: Path) -> str:
+    """The name under which this instance holds leases: made once, kept, so that it finds its own after a crash."""
+    path = data_dir / "instance"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        name = secrets.token_hex(8)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(name + "\n")
+        temporary.replace(path)
+        return name
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a process answers on the Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,94 @@
+"""Injector: hands in mail as fast as it is taken, and remembers what was answered 250 or 202, until the relay dies.
+
+Every message has a name of its own in its Subject; a name is noted only after the answer, so the note is what the relay
+has promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Injector:
+    """`smtp` and `rest` clients side by side against one relay."""
+
+    smtp_port: int
+    api_port: int
+    token: str
+    prefix: str
+    padding: str = "x" * 70 + "\r\n"
+    acknowledged: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
+
+    async def run(self, smtp: int, rest: int, until: asyncio.Event) -> None:
+        """Load until the event is set or the relay is gone."""
+        clients = [self._smtp() for _ in range(smtp)] + [self._rest() for _ in range(rest)]
+        tasks = [asyncio.create_task(client) for client in clients]
+        await until.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _name(self) -> str:
+        return f"{self.prefix}-{next(self._numbers)}"
+
+    async def _smtp(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.smtp_port)
+        try:
+            await _reply(reader)
+            await _say(reader, writer, "EHLO injector.test")
+            while True:
+                name = self._name()
+                await _say(reader, writer, "MAIL FROM:<a@sender.test>")
+                await _say(reader, writer, f"RCPT TO:<{name}@receiver.test>")
+                await _say(reader, writer, "DATA")
+                body = f"From: a@sender.test\r\nSubject: {name}\r\n\r\n{self.padding * 10}."
+                if (await _say(reader, writer, body)).startswith("250"):
+                    self.acknowledged.append(name)
+        finally:
+            writer.close()
+
+    async def _rest(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.api_port)
+        try:
+            while True:
+                name = self._name()
+                draft = {
+                    "from": "a@sender.test",
+                    "to": [f"{name}@receiver.test"],
+                    "subject": name,
+                    "text": self.padding * 10,
+                }
+                body = json.dumps(draft).encode()
+                writer.write(
+                    f"POST /v1/messages?tenant=default HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {self.token}\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                    + body
+                )
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length")
+                )
+                await reader.readexactly(length)
+                if head.startswith(b"HTTP/1.1 202"):
+                    self.acknowledged.append(name)
+        finally:
+            writer.close()
+
+
+async def _say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str) -> str:
+    writer.write(line.encode() + b"\r\n")
+    return await _reply(reader)
+
+
+async def _reply(reader: asyncio.StreamReader) -> str:
+    while True:
+        line = (await reader.readuntil(b"\r\n")).decode()
+        if line[3:4] != "-":
+            return line
