@@ -1,0 +1,76 @@
+"""A call: one request with all that was settled about it before its handler runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+
+from relay.errors import NotFound
+from relay.model.tenant import IDENTIFIER
+from sidecar_api.auth import Caller
+from sidecar_api.schemas.fields import Reading
+from sidecar_api.services import Services
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class Call:
+    """The request, who makes it, and its query and body as the route table declares them."""
+
+    request: web.Request
+    services: Services
+    caller: Caller
+    request_id: str
+    local: bool
+    """Over the Unix socket."""
+    query: BaseModel | None = None
+    body: BaseModel | None = None
+    octets: bytes = b""
+    """The body as it came, where the route reads it by itself."""
+    digest: str | None = None
+    """SHA-256 of the JSON body, in hex, where an idempotency key is to be held against it."""
+
+    def asked(self, kind: type[_Model]) -> _Model:
+        """The query, which the route declares as `kind`."""
+        if not isinstance(self.query, kind):
+            raise TypeError(f"the route declares another query than {kind.__name__}")
+        return self.query
+
+    def given(self, kind: type[_Model]) -> _Model:
+        """The body, which the route declares as `kind`."""
+        if not isinstance(self.body, kind):
+            raise TypeError(f"the route declares another body than {kind.__name__}")
+        return self.body
+
+    def named(self, part: str = "id", pattern: re.Pattern[str] = IDENTIFIER) -> str:
+        """A part of the path; what cannot be an id is not found, so that no odd text reaches the store."""
+        value = self.request.match_info[part]
+        if not pattern.fullmatch(value):
+            raise NotFound("there is no such thing")
+        return value
+
+    def reading(self) -> Reading:
+        """What reading a body depends on."""
+        return reading_of(self.services)
+
+
+def reading_of(services: Services) -> Reading:
+    """The time now, and the control prefix."""
+    return Reading(services.clock.now(), services.header_prefix)
+
+
+def answer(status: int, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON."""
+    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json", headers=headers)
+
+
+def no_content() -> web.Response:
+    """204."""
+    return web.Response(status=204)

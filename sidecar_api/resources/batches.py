@@ -1,0 +1,111 @@
+"""Handing in many messages at once: each is accepted or refused by itself, all at the same time so that commits are shared.
+
+An `Idempotency-Key` of the request becomes one for each message (`key/0`, `key/1` …), so that a repeated batch is answered
+message by message, wherever the first one was cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import orjson
+from aiohttp import web
+
+from relay.errors import Invalid, RelayError, Violation
+from relay.intake.controls import read_identifier
+from relay.intake.submission import Principal, Trace
+from sidecar_api.bodies import read_json
+from sidecar_api.call import Call, answer
+from sidecar_api.problems import RETRY_AFTER, UNEXPECTED, ProblemError, problem_of
+from sidecar_api.resources.submissions import accept, idempotency_key, principal_of, trace_of
+from sidecar_api.schemas.fields import Reading
+from sidecar_api.schemas.messages import BatchIn, Defaults, LooseBatch, MessageIn
+from sidecar_api.schemas.queries import TenantQuery
+from sidecar_api.schemas.views import BatchItemOut, BatchOut
+
+_TOGETHER = 32
+"""Messages begun before the event loop gets a turn for others."""
+
+log = logging.getLogger(__name__)
+
+
+async def submit_batch(call: Call) -> web.Response:
+    """POST /v1/messages/batch: 202 where every message was accepted, else 207; 503 where none was, for want of room."""
+    key = idempotency_key(call)
+    principal = await principal_of(call, call.asked(TenantQuery).tenant)
+    call.services.intake.check_admission()
+    messages, defaults = _read(call.octets, call.reading())
+    items = await _accept_all(call, principal, messages, defaults, key)
+    accepted = sum(item["status"] == 202 for item in items)
+    if all(item["status"] == 503 for item in items):
+        first = items[0]["problem"]
+        raise ProblemError(503, first["code"], first["detail"], {"Retry-After": RETRY_AFTER})
+    return answer(202 if accepted == len(items) else 207, BatchOut(accepted=accepted, items=items))
+
+
+def _read(octets: bytes, reading: Reading) -> tuple[list[MessageIn | Invalid], Defaults]:
+    """The messages, with the faults in place of those that have some; Invalid where the batch itself has one."""
+    try:
+        batch = read_json(octets, BatchIn, reading)
+    except Invalid:
+        loose = read_json(octets, LooseBatch, reading)
+        return [_read_alone(one, reading) for one in loose.messages], loose.defaults
+    return list(batch.messages), batch.defaults
+
+
+def _read_alone(message: object, reading: Reading) -> MessageIn | Invalid:
+    try:
+        return read_json(orjson.dumps(message), MessageIn, reading)
+    except Invalid as fault:
+        return fault
+    except orjson.JSONEncodeError:
+        return Invalid(Violation("", "holds a number that is too large"))
+
+
+async def _accept_all(
+    call: Call, principal: Principal, messages: list[MessageIn | Invalid], defaults: Defaults, key: str | None
+) -> list[BatchItemOut]:
+    trace = trace_of(call)
+    tasks: list[asyncio.Task[BatchItemOut]] = []
+    for number, message in enumerate(messages):
+        item_key = None if key is None else f"{key}/{number}"
+        tasks.append(asyncio.create_task(_accept_one(call, principal, trace, message, defaults, item_key)))
+        if number % _TOGETHER == _TOGETHER - 1:
+            await asyncio.sleep(0)
+    return await asyncio.gather(*tasks)
+
+
+async def _accept_one(
+    call: Call,
+    principal: Principal,
+    trace: Trace,
+    message: MessageIn | Invalid,
+    defaults: Defaults,
+    key: str | None,
+) -> BatchItemOut:
+    try:
+        if isinstance(message, Invalid):
+            raise message
+        if key is not None:
+            _check_key(key)
+        out, replayed = await accept(call, principal, trace, message, defaults, key, None)
+    except RelayError as fault:
+        problem = problem_of(fault)
+        return BatchItemOut(status=problem.status, problem=problem.body())
+    except Exception:
+        log.exception("request %s: a message of a batch failed unexpectedly", call.request_id)
+        return BatchItemOut(status=UNEXPECTED.status, problem=UNEXPECTED.body())
+    item = BatchItemOut(
+        status=202, id=out["id"], client_id=out["client_id"], state=out["state"], recipients=out["recipients"]
+    )
+    if replayed:
+        item["replayed"] = True
+    return item
+
+
+def _check_key(key: str) -> None:
+    try:
+        read_identifier(key)
+    except ValueError:
+        raise Invalid(Violation("Idempotency-Key", "is too long to be numbered for each message")) from None

@@ -1,0 +1,95 @@
+"""Messages that were accepted: list, show, their events, attempts and content; take back, try again."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from relay.contracts import MessageFilter
+from relay.model.message import QueueId
+from sidecar_api.auth import tenant_or_any
+from sidecar_api.call import Call, answer
+from sidecar_api.schemas import views
+from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
+
+
+async def list_messages(call: Call) -> web.Response:
+    """GET /v1/messages."""
+    query = call.asked(MessagesQuery)
+    wanted = MessageFilter(
+        tenant=await tenant_or_any(call.caller, query.tenant, call.services.directory),
+        states=frozenset(query.state),
+        batch=query.batch,
+        client_id=query.client_id,
+        account=query.account,
+        recipient=query.recipient,
+        since=query.since,
+        until=query.until,
+        before=None if query.cursor is None else QueueId(query.cursor),
+        limit=query.limit + 1,
+    )
+    found = await call.services.archive.list_messages(wanted)
+    page = found[: query.limit]
+    cursor = page[-1].message.id if len(found) > query.limit else None
+    return answer(200, views.MessagesOut(items=[views.message_out(one) for one in page], next_cursor=cursor))
+
+
+async def _which(call: Call) -> tuple[str | None, QueueId]:
+    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, call.services.directory)
+    return tenant, QueueId(call.named())
+
+
+async def show_message(call: Call) -> web.Response:
+    """GET /v1/messages/{id}."""
+    tenant, message = await _which(call)
+    return answer(200, views.message_out(await call.services.archive.message(tenant, message)))
+
+
+async def show_events(call: Call) -> web.Response:
+    """GET /v1/messages/{id}/events."""
+    tenant, message = await _which(call)
+    events = await call.services.archive.events(tenant, message)
+    return answer(200, views.EventsOut(items=[views.event_out(one) for one in events], next_cursor=None))
+
+
+async def show_attempts(call: Call) -> web.Response:
+    """GET /v1/messages/{id}/attempts."""
+    tenant, message = await _which(call)
+    attempts = await call.services.archive.attempts(tenant, message)
+    return answer(200, views.AttemptsOut(items=[views.attempt_out(one) for one in attempts], next_cursor=None))
+
+
+async def show_content(call: Call) -> web.StreamResponse:
+    """GET /v1/messages/{id}/content, streamed."""
+    tenant, message = await _which(call)
+    detail = await call.services.archive.message(tenant, message)
+    pieces = aiter(call.services.contents.read(message))
+    first = await anext(pieces, b"")  # NotFound is said before the answer begins
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "message/rfc822",
+            "Content-Disposition": f'attachment; filename="{message}.eml"',
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-ID": call.request_id,
+        }
+    )
+    response.content_length = detail.message.size
+    await response.prepare(call.request)
+    await response.write(first)
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+async def cancel_message(call: Call) -> web.Response:
+    """POST /v1/messages/{id}/cancel."""
+    tenant, message = await _which(call)
+    detail = await call.services.archive.cancel(tenant, message, call.services.clock.now())
+    return answer(200, views.message_out(detail))
+
+
+async def retry_message(call: Call) -> web.Response:
+    """POST /v1/messages/{id}/retry."""
+    tenant, message = await _which(call)
+    detail = await call.services.archive.retry(tenant, message, call.services.clock.now())
+    return answer(200, views.message_out(detail))

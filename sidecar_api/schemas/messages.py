@@ -1,0 +1,146 @@
+"""A message as a REST client hands it in, alone or in a batch, and what becomes of it for intake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from relay.model.address import Address
+from relay.model.content import Attachment, Draft
+from relay.model.control import Controls
+from relay.model.envelope import Envelope
+from sidecar_api.schemas.fields import (
+    AccountRef,
+    Base64,
+    BatchName,
+    ClientId,
+    ContentId,
+    Filename,
+    HeaderName,
+    HeaderValues,
+    Mailboxes,
+    MailboxIn,
+    MediaType,
+    Metadata,
+    PriorityIn,
+    SenderIn,
+    Strict,
+    SubjectIn,
+    Tags,
+    TimeIn,
+)
+
+MAX_BATCH = 1000
+MAX_ATTACHMENTS = 100
+MAX_HEADERS = 100
+
+
+class Defaults(Strict):
+    """Controls for every message of a batch that does not say its own."""
+
+    priority: PriorityIn | None = None
+    batch: BatchName | None = None
+    send_at: TimeIn | None = None
+    expires_at: TimeIn | None = None
+    account: AccountRef | None = None
+    tags: Tags | None = None
+    metadata: Metadata | None = None
+
+
+class AttachmentIn(Strict):
+    """A file; with a `content_id` the HTML may show it by `cid:`."""
+
+    filename: Filename
+    content: Base64
+    content_type: MediaType = "application/octet-stream"
+    content_id: ContentId | None = None
+    inline: bool = False
+
+
+class MessageIn(Defaults):
+    """A message in parts. Recipients are all of to, cc and bcc; `sender` is the envelope's, else the address in `from`."""
+
+    author: MailboxIn = Field(alias="from")
+    cc: Mailboxes = Field(default_factory=list)
+    bcc: Mailboxes = Field(default_factory=list)
+    to: Mailboxes = Field(default_factory=list, validate_default=True)
+    reply_to: Mailboxes = Field(default_factory=list)
+    sender: SenderIn | None = None
+    subject: SubjectIn = ""
+    text: str | None = None
+    html: str | None = Field(default=None, validate_default=True)
+    headers: dict[HeaderName, HeaderValues] = Field(default_factory=dict, max_length=MAX_HEADERS)
+    attachments: list[AttachmentIn] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
+    client_id: ClientId | None = None
+
+    @field_validator("to")
+    @classmethod
+    def _has_recipient(cls, to: Mailboxes, info: ValidationInfo) -> Mailboxes:
+        if not (to or info.data.get("cc", True) or info.data.get("bcc", True)):
+            raise ValueError("there is no recipient in to, cc or bcc")
+        return to
+
+    @field_validator("html")
+    @classmethod
+    def _has_body(cls, html: str | None, info: ValidationInfo) -> str | None:
+        if html is None and info.data.get("text", "") is None:
+            raise ValueError("there is neither text nor html")
+        return html
+
+    def draft(self) -> Draft:
+        """The content, in parts."""
+        return Draft(
+            author=self.author,
+            to=tuple(self.to),
+            cc=tuple(self.cc),
+            reply_to=tuple(self.reply_to),
+            subject=self.subject,
+            text=self.text,
+            html=self.html,
+            headers=tuple((name, value) for name, values in self.headers.items() for value in values),
+            attachments=tuple(
+                Attachment(one.filename, one.content, one.content_type, one.content_id, one.inline)
+                for one in self.attachments
+            ),
+        )
+
+    def envelope(self) -> Envelope:
+        """The envelope; intake drops `smtputf8` where nothing needs it."""
+        everyone: dict[Address, None] = {}
+        for mailboxes in (self.to, self.cc, self.bcc):
+            for mailbox in mailboxes:
+                everyone[mailbox.address] = None
+        sender = self.author.address if self.sender is None else self.sender
+        return Envelope(sender, tuple(everyone), smtputf8=True)
+
+    def controls(self, idempotency_key: str | None, defaults: Defaults) -> Controls:
+        """What the message says, else what its batch says."""
+        return Controls(
+            priority=defaults.priority if self.priority is None else self.priority,
+            batch=self.batch or defaults.batch,
+            not_before=defaults.send_at if self.send_at is None else self.send_at,
+            expires_at=defaults.expires_at if self.expires_at is None else self.expires_at,
+            account=self.account or defaults.account,
+            client_id=self.client_id,
+            idempotency_key=idempotency_key,
+            tags=tuple(self.tags or defaults.tags or ()),
+            metadata=self.metadata or defaults.metadata,
+        )
+
+
+class BatchIn(Strict):
+    """Up to 1000 messages; each is accepted or refused by itself."""
+
+    messages: list[MessageIn] = Field(min_length=1, max_length=MAX_BATCH)
+    defaults: Defaults = Defaults()
+
+
+class LooseBatch(Strict):
+    """The same with its messages unread, for the way on which each one is read by itself."""
+
+    messages: list[Any] = Field(min_length=1, max_length=MAX_BATCH)
+    defaults: Defaults = Defaults()
+
+
+NO_DEFAULTS = Defaults()

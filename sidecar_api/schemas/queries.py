@@ -1,0 +1,98 @@
+"""Query parameters. An unknown one is a fault: a misspelt filter must not list everything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from relay.compose.mailbox import parse_mailbox
+from relay.intake.controls import read_identifier, read_metadata, read_tags
+from relay.model.address import Address, parse_address
+from relay.model.message import MessageState
+from sidecar_api.schemas.fields import AccountRef, BatchName, ClientId, Identifier, PriorityIn, SenderIn, Strict, TimeIn
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 50
+
+
+def _one(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is given more than once")
+    return value
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _limit(value: object) -> int:
+    text = _one(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
+        raise ValueError(f"must be 1 to {MAX_PAGE}")
+    return int(text)
+
+
+def _state(value: object) -> MessageState:
+    try:
+        return MessageState(str(value))
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(MessageState)}") from None
+
+
+def _tags(value: object) -> list[str]:
+    return list(read_tags(",".join(value) if isinstance(value, list) else _one(value)))
+
+
+def _schema(**schema: Any) -> WithJsonSchema:
+    return WithJsonSchema(schema)
+
+
+_Tenant = Annotated[str, BeforeValidator(_one), Field(max_length=64)]
+_AddressIn = Annotated[
+    Address, PlainValidator(lambda value: parse_mailbox(_one(value)).address), _schema(type="string")
+]
+_Recipient = Annotated[
+    Address, PlainValidator(lambda value: parse_address(_one(value), utf8=True)), _schema(type="string")
+]
+_State = Annotated[MessageState, PlainValidator(_state), _schema(enum=list(MessageState))]
+_Limit = Annotated[int, PlainValidator(_limit), _schema(type="integer", minimum=1, maximum=MAX_PAGE)]
+
+
+class NoQuery(Strict):
+    """No parameters."""
+
+
+class TenantQuery(Strict):
+    """`tenant` is an admin's to name; of others it can only be their own."""
+
+    tenant: _Tenant | None = None
+
+
+class MessagesQuery(TenantQuery):
+    """Filters, all of which must hold; `cursor` is the `next_cursor` of the page before."""
+
+    state: Annotated[list[_State], BeforeValidator(_listed)] = Field(default_factory=list)
+    batch: BatchName | None = None
+    client_id: ClientId | None = None
+    account: AccountRef | None = None
+    recipient: _Recipient | None = None
+    since: TimeIn | None = None
+    until: TimeIn | None = None
+    cursor: Identifier | None = None
+    limit: _Limit = DEFAULT_PAGE
+
+
+class RawQuery(TenantQuery):
+    """The envelope (`from` once, `to` for each recipient) and the controls; the header fields say what is not given."""
+
+    sender: SenderIn | None = Field(default=None, alias="from")
+    to: Annotated[list[_AddressIn], BeforeValidator(_listed)] = Field(default_factory=list)
+    priority: PriorityIn | None = None
+    batch: BatchName | None = None
+    send_at: TimeIn | None = None
+    expires_at: TimeIn | None = None
+    account: AccountRef | None = None
+    client_id: Annotated[str, PlainValidator(lambda v: read_identifier(_one(v))), _schema(type="string")] | None = None
+    tags: Annotated[list[str], PlainValidator(_tags), _schema(type="array", items={"type": "string"})] | None = None
+    metadata: Annotated[str, PlainValidator(lambda v: read_metadata(_one(v))), _schema(type="string")] | None = None

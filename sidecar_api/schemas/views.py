@@ -1,0 +1,273 @@
+"""What the API shows of messages, events, attempts and the queue. Times are RFC 3339 UTC.
+
+Typed dictionaries and not pydantic models: an answer costs no validation, mypy checks it, and `openapi` describes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+import orjson
+from typing_extensions import TypedDict
+
+from relay.clock import rfc3339
+from relay.model.delivery import Attempt, RecipientOutcome
+from relay.model.event import Event
+from relay.model.message import MessageDetail, Priority, Recipient
+from relay.model.reply import Reply
+from sidecar_api.problems import ProblemOut
+from sidecar_api.schemas.exact import exact
+
+
+@exact
+class ReplyOut(TypedDict):
+    """An SMTP reply."""
+
+    code: int
+    enhanced: str | None
+    text: str
+
+
+@exact
+class RecipientState(TypedDict):
+    """A recipient as it stood at submission."""
+
+    address: str
+    state: str
+
+
+@exact
+class SubmittedOut(TypedDict):
+    """The answer to a submission, after the commit."""
+
+    id: str
+    client_id: str | None
+    state: str
+    recipients: list[RecipientState]
+
+
+@exact
+class BatchItemOut(TypedDict):
+    """What became of one message of a batch: `status` is 202, or that of `problem`."""
+
+    status: int
+    replayed: NotRequired[bool]
+    id: NotRequired[str]
+    client_id: NotRequired[str | None]
+    state: NotRequired[str]
+    recipients: NotRequired[list[RecipientState]]
+    problem: NotRequired[ProblemOut]
+
+
+@exact
+class BatchOut(TypedDict):
+    """One item for each message, in their order."""
+
+    accepted: int
+    items: list[BatchItemOut]
+
+
+@exact
+class RecipientOut(TypedDict):
+    """A recipient as it stands."""
+
+    address: str
+    state: str
+    reply: ReplyOut | None
+    category: str | None
+    attempts: int
+    next_attempt_at: str | None
+    changed_at: str | None
+
+
+@exact
+class MessageOut(TypedDict):
+    """A message: its facts and its recipients."""
+
+    id: str
+    tenant: str
+    client_id: str | None
+    state: str
+    source: str
+    sender: str
+    message_id: str
+    priority: str
+    batch: str | None
+    account: str
+    tags: list[str]
+    metadata: dict[str, Any] | None
+    size: int
+    accepted_at: str
+    send_at: str | None
+    expires_at: str | None
+    recipients: list[RecipientOut]
+
+
+@exact
+class MessagesOut(TypedDict):
+    """A page, newest first; `next_cursor` null is the last one."""
+
+    items: list[MessageOut]
+    next_cursor: str | None
+
+
+@exact
+class EventOut(TypedDict):
+    """What happened; `recipient` null speaks of the whole message."""
+
+    sequence: int
+    kind: str
+    at: str
+    recipient: str | None
+    facts: dict[str, str | int | None]
+
+
+@exact
+class EventsOut(TypedDict):
+    """In order."""
+
+    items: list[EventOut]
+    next_cursor: str | None
+
+
+@exact
+class OutcomeOut(TypedDict):
+    """What an attempt brought one recipient (by its place in the message's recipients)."""
+
+    position: int
+    verdict: str
+    category: str
+    phase: str
+    reply: ReplyOut | None
+
+
+@exact
+class FaultOut(TypedDict):
+    """Why the attempt failed for all of them: the account's or the way's fault."""
+
+    category: str
+    phase: str
+    reply: ReplyOut | None
+    detail: str
+
+
+@exact
+class AttemptOut(TypedDict):
+    """One try."""
+
+    started_at: str
+    finished_at: str
+    next_hop: str
+    peer: str | None
+    tls: str | None
+    reused: bool
+    fault: FaultOut | None
+    outcomes: list[OutcomeOut]
+
+
+@exact
+class AttemptsOut(TypedDict):
+    """In order."""
+
+    items: list[AttemptOut]
+    next_cursor: str | None
+
+
+def when(at: int | None) -> str | None:
+    """µs since the epoch as RFC 3339, or null."""
+    return None if at is None else rfc3339(at)
+
+
+def reply_out(reply: Reply | None) -> ReplyOut | None:
+    """A reply, or null."""
+    return None if reply is None else ReplyOut(code=reply.code, enhanced=reply.enhanced, text=reply.text)
+
+
+def priority_word(priority: Priority) -> str:
+    """Its name in lower case."""
+    return priority.name.lower()
+
+
+def recipient_out(recipient: Recipient) -> RecipientOut:
+    """As it stands."""
+    return RecipientOut(
+        address=recipient.address,
+        state=recipient.state,
+        reply=reply_out(recipient.reply),
+        category=recipient.category,
+        attempts=recipient.attempts,
+        next_attempt_at=when(recipient.next_attempt_at),
+        changed_at=when(recipient.changed_at),
+    )
+
+
+def message_out(detail: MessageDetail) -> MessageOut:
+    """A message with its recipients."""
+    m = detail.message
+    return MessageOut(
+        id=m.id,
+        tenant=m.tenant,
+        client_id=m.client_id,
+        state=m.state,
+        source=m.source,
+        sender=m.sender,
+        message_id=m.message_id,
+        priority=priority_word(m.priority),
+        batch=m.batch,
+        account=m.account,
+        tags=list(m.tags),
+        metadata=None if m.metadata is None else orjson.loads(m.metadata),
+        size=m.size,
+        accepted_at=rfc3339(m.accepted_at),
+        send_at=when(m.not_before),
+        expires_at=when(m.expires_at),
+        recipients=[recipient_out(one) for one in detail.recipients],
+    )
+
+
+def submitted_out(detail: MessageDetail) -> SubmittedOut:
+    """The answer to a submission that had come before, as it stands now."""
+    return SubmittedOut(
+        id=detail.message.id,
+        client_id=detail.message.client_id,
+        state=detail.message.state,
+        recipients=[RecipientState(address=one.address, state=one.state) for one in detail.recipients],
+    )
+
+
+def event_out(event: Event) -> EventOut:
+    """An event."""
+    return EventOut(
+        sequence=event.sequence,
+        kind=event.kind,
+        at=rfc3339(event.at),
+        recipient=event.recipient,
+        facts=dict(event.facts),
+    )
+
+
+def _outcome_out(outcome: RecipientOutcome) -> OutcomeOut:
+    return OutcomeOut(
+        position=outcome.position,
+        verdict=outcome.verdict,
+        category=outcome.category,
+        phase=outcome.phase,
+        reply=reply_out(outcome.reply),
+    )
+
+
+def attempt_out(attempt: Attempt) -> AttemptOut:
+    """An attempt."""
+    fault = attempt.fault
+    return AttemptOut(
+        started_at=rfc3339(attempt.started_at),
+        finished_at=rfc3339(attempt.finished_at),
+        next_hop=attempt.next_hop,
+        peer=attempt.peer,
+        tls=attempt.tls,
+        reused=attempt.reused,
+        fault=None
+        if fault is None
+        else FaultOut(category=fault.category, phase=fault.phase, reply=reply_out(fault.reply), detail=fault.detail),
+        outcomes=[_outcome_out(one) for one in attempt.outcomes],
+    )

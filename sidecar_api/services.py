@@ -1,0 +1,55 @@
+"""What the REST door is given: the parts behind it, and plain values. Nothing here reads the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from relay.clock import Clock
+from relay.contracts import Accepted, AccountProbe, ContentStore, Directory, MessageArchive
+from relay.intake.submission import Submission
+
+
+class Intake(Protocol):
+    """What the door asks of `relay.intake`."""
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable."""
+
+    def check_admission(self) -> None:
+        """Whether a new message may begin now: raises Rejected (QUEUE_FULL, SHUTTING_DOWN)."""
+
+    @property
+    def max_size(self) -> int:
+        """The largest message, in octets."""
+
+    @property
+    def max_recipients(self) -> int:
+        """The most recipients of one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`readiness` names the ill parts and what ails them (empty: ready); `max_body` is of a JSON body, in octets."""
+
+    intake: Intake
+    archive: MessageArchive
+    contents: ContentStore
+    directory: Directory
+    probe: AccountProbe
+    registry: CollectorRegistry
+    readiness: Callable[[], Awaitable[Mapping[str, str]]]
+    clock: Clock
+    version: str
+    hostname: str
+    max_body: int = 50 * 1024 * 1024
+    body_memory: int = 128 * 1024 * 1024
+    """Octets of large JSON bodies held at a time; a request beyond waits its turn unread."""
+    header_prefix: str = "X-Stagepost-"
+
+
+SERVICES = web.AppKey("services", Services)

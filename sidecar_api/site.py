@@ -1,0 +1,213 @@
+"""Serving the application: on TCP sockets that are handed in, or on a Unix socket of mode 0600, with a watchdog.
+
+aiohttp's server waits for ever for the rest of a header or body, and for a client that does not read its answer. Here each
+connection is looked at every few seconds, and closed when it has made no request in time or no progress with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from sidecar_api.problems import UNEXPECTED, of_status
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds, and octets per second."""
+
+    request: float = 30
+    """For the first header of a connection, for a body before a rate is asked of it, for an answer that is not read."""
+    idle: float = 75
+    """Between requests on a kept connection."""
+    look: float = 5
+    """How often a connection is looked at."""
+    min_rate: int = 1024
+    """Of a body, once `request` has passed."""
+
+
+class _Connection(RequestHandler):
+    """One connection. `local`: it came over the Unix socket, whose mode says that it is an admin's."""
+
+    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch", "local")
+
+    def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(server, loop=loop, **kwargs)
+        self.local = server.local
+        self._patience = server.patience
+        self._watch: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._body_of: object = None
+        self._received = 0
+        self._seen = 0
+        self._unsent = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._began = self._loop.time()
+        self._watch = self._loop.call_later(self._patience.look, self._look)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        super().data_received(data)
+
+    def _look(self) -> None:
+        """Close what does not get on; else look again later."""
+        if self._is_stalled(self._loop.time()):
+            log.info("connection of %s closed: no complete request in time", self.peername or "a local client")
+            transport = self.transport
+            self.force_close()
+            if transport is not None:
+                transport.abort()
+            return
+        self._watch = self._loop.call_later(self._patience.look, self._look)
+
+    def _is_stalled(self, now: float) -> bool:
+        patience, request = self._patience, self._current_request
+        progress, self._seen = self._received - self._seen, self._received
+        if request is None:
+            # Between requests aiohttp's own timer closes the connection, the first request aside.
+            return self._request_count == 0 and now - self._began >= patience.request
+        if request is not self._body_of:
+            self._body_of, self._began = request, now
+        if self.writing_paused and self.transport is not None:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent, self._began = unsent, now
+            return now - self._began >= patience.request
+        if request.content.is_eof() or self._reading_paused:
+            return False  # the wait is ours
+        return now - self._began >= patience.request and progress < patience.min_rate * patience.look
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # aiohttp's signature
+    ) -> web.StreamResponse:
+        """What is no valid HTTP, as a problem; aiohttp would log a traceback and answer in plain text."""
+        if status == 500:
+            log.error("a request failed unexpectedly", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        response = (UNEXPECTED if status == 500 else of_status(status)).response("")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes a connection for each client."""
+
+    def __init__(self, *args: Any, local: bool, patience: Patience, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.local = local
+        self.patience = patience
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """Starts and stops the application, with connections of ours."""
+
+    def __init__(self, app: web.Application, *, local: bool, patience: Patience, shutdown_timeout: float) -> None:
+        super().__init__(app, access_log=None, keepalive_timeout=patience.idle, shutdown_timeout=shutdown_timeout)
+        self._local = local
+        self._patience = patience
+
+    async def _make_server(self) -> web.Server:
+        await super()._make_server()  # starts and freezes the application
+        return _Server(
+            self.app._handle,  # noqa: SLF001  # the only way to a server class of ours
+            request_factory=self.app._make_request,  # noqa: SLF001
+            local=self._local,
+            patience=self._patience,
+            access_log=None,
+            keepalive_timeout=self._patience.idle,
+            logger=log,
+        )
+
+
+class Site:
+    """The application where it is served."""
+
+    def __init__(self, runner: web.AppRunner, socket_path: Path | None) -> None:
+        self._runner = runner
+        self._socket_path = socket_path
+
+    @property
+    def ports(self) -> list[int]:
+        """The TCP ports it listens on."""
+        return [address[1] for address in self._runner.addresses if isinstance(address, tuple)]
+
+    async def stop(self) -> None:
+        """Accept no more; idle connections close at once, running requests have the shutdown timeout."""
+        await self._runner.cleanup()
+        if self._socket_path is not None:
+            self._socket_path.unlink(missing_ok=True)
+
+
+async def start_site(
+    app: web.Application,
+    *,
+    sockets: Sequence[socket.socket] = (),
+    unix_path: Path | None = None,
+    patience: Patience = Patience(),  # frozen
+    shutdown_timeout: float = 30,
+) -> Site:
+    """Serve `app` on bound TCP sockets, or on a Unix socket whose callers are admins. One application for each site.
+
+    OSError where the path is in use by a running relay, or cannot be made.
+    """
+    if bool(sockets) == (unix_path is not None):
+        raise ValueError("a site is either TCP sockets or one Unix socket")
+    runner = _Runner(app, local=unix_path is not None, patience=patience, shutdown_timeout=shutdown_timeout)
+    await runner.setup()
+    try:
+        for one in [_bind_unix(unix_path)] if unix_path is not None else sockets:
+            await web.SockSite(runner, one).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return Site(runner, unix_path)
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """A socket that only its owner may connect to. One left behind by a relay that died is replaced."""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+            else:
+                raise OSError(f"another relay is listening on {path}")
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except BaseException:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    bound.setblocking(False)
+    return bound
