@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from relay.cli.exits import Exit
+from relay.cli.exits import Exit, Failure
 from relay.cli.options import owner, owner_options, required_owner
 from relay.cli.output import show_facts, show_rows
 from relay.cli.session import Session, read_secret, segment, verb, without_nothing
@@ -94,13 +94,25 @@ def list_(session: Session, tenant: str | None, instance: bool) -> None:
     session.show(found, lambda found: show_rows(found["items"], COLUMNS))
 
 
+def _whose(session: Session, account: str, tenant: str | None, *, instance: bool) -> str:
+    """The owner that was said, else the only one that has an account of that id."""
+    if (said := owner(tenant, instance=instance)) is not None:
+        return said
+    owners = [one["tenant"] for one in session.request("GET", "/v1/accounts")["items"] if one["id"] == account]
+    if len(owners) > 1:
+        raise click.UsageError(f"{account} is an account of {', '.join(owners)}: say --tenant TENANT or --instance.")
+    if not owners:
+        raise Failure(Exit.FAILED, f"there is no account {account}; stagepost accounts list shows what there is")
+    return str(owners[0])
+
+
 @command.command("show")
 @click.argument("account")
 @owner_options
 @verb
 def show(session: Session, account: str, tenant: str | None, instance: bool) -> None:
     """One account."""
-    query = {"tenant": required_owner(tenant, instance=instance)}
+    query = {"tenant": _whose(session, account, tenant, instance=instance)}
     session.show(session.request("GET", f"/v1/accounts/{segment(account)}", query=query), show_facts)
 
 
@@ -110,7 +122,7 @@ def show(session: Session, account: str, tenant: str | None, instance: bool) -> 
 @verb
 def test(session: Session, account: str, tenant: str | None, instance: bool) -> None:
     """Connect, secure, authenticate, say goodbye; exit 1 where that fails."""
-    query = {"tenant": required_owner(tenant, instance=instance)}
+    query = {"tenant": _whose(session, account, tenant, instance=instance)}
     found = session.request("POST", f"/v1/accounts/{segment(account)}/test", query=query)
     session.show(found, show_facts)
     if not found["ok"]:
@@ -123,5 +135,5 @@ def test(session: Session, account: str, tenant: str | None, instance: bool) -> 
 @verb
 def delete(session: Session, account: str, tenant: str | None, instance: bool) -> None:
     """Delete an account; refused while mail waits for it."""
-    query = {"tenant": required_owner(tenant, instance=instance)}
+    query = {"tenant": _whose(session, account, tenant, instance=instance)}
     session.show(session.request("DELETE", f"/v1/accounts/{segment(account)}", query=query), show_facts)

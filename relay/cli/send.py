@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, BinaryIO
 
 import click
@@ -12,18 +11,6 @@ from relay.cli.options import tenant_option
 from relay.cli.output import show_facts, show_rows
 from relay.cli.session import Session, verb
 
-_CONTROLS = {
-    "priority": "Priority",
-    "batch": "Batch",
-    "send_at": "Send-At",
-    "expires_at": "Expires",
-    "account": "Account",
-    "client_id": "Client-Id",
-    "idempotency_key": "Idempotency-Key",
-    "tags": "Tags",
-    "metadata": "Metadata",
-}
-"""Options and the control header fields that say the same."""
 RECIPIENTS = {"Recipient": "address", "State": "state"}
 
 
@@ -50,31 +37,15 @@ def command(
     sender: str | None,
     recipients: tuple[str, ...],
     tags: tuple[str, ...],
+    idempotency_key: str | None,
     **controls: str | None,
 ) -> None:
     """Hand in the message in FILE (- is standard input); its lines may end in LF."""
     content = file.read()
     if not content.strip():
         raise Failure(Exit.DATA, f"{file.name}: there is no message in it")
-    fields = _control_fields(session.config.smtp.header_prefix, {**controls, "tags": ", ".join(tags) or None})
-    query = {"tenant": tenant, "from": sender, "to": recipients}
-    session.show(session.submit(fields + _crlf(content), query), _show)
-
-
-def _control_fields(prefix: str, controls: dict[str, str | None]) -> bytes:
-    """The options as control header fields, which intake reads, checks and strips at every door alike."""
-    lines = []
-    for option, value in controls.items():
-        if value is not None:
-            if not value.isprintable():
-                raise click.UsageError(f"--{option.replace('_', '-')} holds a character that cannot be printed.")
-            lines.append(f"{prefix}{_CONTROLS[option]}: {value}\r\n")
-    return "".join(lines).encode()
-
-
-def _crlf(content: bytes) -> bytes:
-    """Files on this side have LF line ends; a message has CRLF (RFC 5322 §2.3)."""
-    return re.sub(rb"(?<!\r)\n", b"\r\n", content)
+    query = {"tenant": tenant, "from": sender, "to": recipients, "tags": ", ".join(tags) or None, **controls}
+    session.show(session.submit(content, query, idempotency_key), _show)
 
 
 def _show(found: Any) -> None:

@@ -51,10 +51,12 @@ class Session:
         wanted = _parameters(query or {})
         return self.run(lambda client: client.request(method, path, query=wanted, json=body))
 
-    def submit(self, content: bytes, query: Query) -> Any:
+    def submit(self, content: bytes, query: Query, idempotency_key: str | None) -> Any:
         """Hand in a finished message."""
         wanted = _parameters(query)
         headers = {"Content-Type": "message/rfc822"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         return self.run(
             lambda client: client.request("POST", "/v1/messages/raw", query=wanted, body=content, headers=headers)
         )
@@ -78,6 +80,7 @@ class Session:
         from sidecar_api.client import ApiError, Client
 
         config = self.config
+        _become_owner(config.server.data_dir)
 
         async def connected() -> T:
             async with local_api(config) as socket, Client.unix(socket) as client:
@@ -149,6 +152,17 @@ def read_secret(prompt: str, *, from_stdin: bool) -> str:
 def without_nothing(body: Mapping[str, Any]) -> dict[str, Any]:
     """A request's body without what was not said, so that the API's defaults hold."""
     return {name: value for name, value in body.items() if value is not None and value != () and value != []}
+
+
+def _become_owner(data_dir: Path) -> None:
+    """Root acts as the owner of the data directory: a file that root made there would stop the relay at its next start."""
+    if os.geteuid() != 0 or not data_dir.exists():
+        return
+    owner = data_dir.stat()
+    if owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
 
 
 def _parameters(query: Query) -> list[tuple[str, str]]:

@@ -22,8 +22,9 @@ PATH_VARIABLE = "STAGEPOST_CONFIG"
 SEARCH = (Path("config.ini"), Path("/etc/stagepost/config.ini"))
 
 _PREFIX = "STAGEPOST_"
-# Kubernetes sets these in every pod beside a Service called stagepost…; they are no settings and no mistakes.
-_ORCHESTRATOR = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?|\w+_PORT")
+# Kubernetes sets these in every pod beside a Service called stagepost…; they are no settings and no mistakes,
+# like the <SERVICE>_PORT=tcp://… beside them.
+_ORCHESTRATOR = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,15 @@ def _from_environment(
     for variable in sorted(environ):
         if key := by_variable.get(variable):
             yield Setting(key, environ[variable], variable)
-        elif _is_mistaken(variable, by_variable):
+        elif _is_mistaken(variable, environ[variable], by_variable):
             faults.append(f"{variable}: there is no such setting{_near(variable, list(by_variable), '')}")
 
 
-def _is_mistaken(variable: str, known: Mapping[str, Key]) -> bool:
+def _is_mistaken(variable: str, value: str, known: Mapping[str, Key]) -> bool:
     """Names of our sections, and names close to ours, are meant for us; other STAGEPOST_ names may be anybody's."""
-    if not variable.startswith(_PREFIX) or variable == PATH_VARIABLE or _ORCHESTRATOR.fullmatch(variable):
+    if not variable.startswith(_PREFIX) or variable == PATH_VARIABLE:
+        return False
+    if _ORCHESTRATOR.fullmatch(variable) or (variable.endswith("_PORT") and "://" in value):
         return False
     section = variable.removeprefix(_PREFIX).partition("_")[0].lower()
     return section in SECTIONS or bool(get_close_matches(variable, known, 1, 0.85))

@@ -149,9 +149,7 @@ class Api:
 class Queue:
     """The durable queue."""
 
-    lease: int = key(
-        "5m", duration(10 * SECOND, DAY), "How long an instance holds a delivery unless it renews the lease"
-    )
+    lease: int = key("5m", duration(SECOND, DAY), "How long an instance holds a delivery unless it renews the lease")
     max_messages: int = key(
         "1000000", number(1, 1_000_000_000), "Open messages above which no mail is accepted (452, 503)"
     )
@@ -163,7 +161,7 @@ class Retry:
 
     schedule: tuple[int, ...] = key(
         "1m, 5m, 15m, 1h, 2h",
-        durations(SECOND, 30 * DAY),
+        durations(100 * MILLISECOND, 30 * DAY),
         "The delay before each retry; after the last one it has failed",
     )
     max_age: int | None = key(

@@ -25,7 +25,8 @@ _SIZE_NAMES = {2**30: "GiB", 2**20: "MiB", 2**10: "KiB"}
 _HOSTNAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*", re.ASCII
 )
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*(?=@)|(?<=[?&]password=)[^&]*")
+_COMMA_OR_LINE_END = re.compile(r"\s*(?:,|\n)\s*")
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:]*):.*(?=@)|(?<=[?&]password=)[^&]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def pattern(regex: str, allowed: str) -> Kind[str]:
 
 def parts(text: str, *, at_least_one: bool = False) -> list[str]:
     """The items of a list, parted by commas or line ends."""
-    items = [item.strip() for item in text.strip().replace("\n", ",").split(",")] if text.strip() else []
+    items = _COMMA_OR_LINE_END.split(text.strip()) if text.strip() else []
     if at_least_one and not items:
         raise ValueError("is empty")
     if not all(items):
