@@ -10,13 +10,14 @@ from relay.contracts import Directory, MessageQueue
 from relay.delivery.courier import Courier
 from relay.dispatch.lane import Lane
 from relay.dispatch.leases import Leases
-from relay.dispatch.outcome import move_to, no_account, settle_attempt, settle_expired, settle_fault
+from relay.dispatch.outcome import hold_back, move_to, no_account, settle_attempt, settle_expired, settle_fault
 from relay.dispatch.retry import RetryPolicy
 from relay.errors import StoreUnavailable
 from relay.maillog import MailLog
 from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
 from relay.model.event import Facts
+from relay.model.tenant import OnUnknown
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,15 @@ class Attempter:
         self._metrics = metrics
 
     async def attempt(self, lane: Lane, delivery: LeasedDelivery) -> Settlement | None:
-        """The settlement that was written; None when the lease was lost or given back."""
+        """The settlement that was written; None when the lease was lost or the store does not answer."""
         self._leases.add(delivery)
         try:
-            settlement = await self._try(lane, delivery)
-            return settlement if await self._settle(settlement) else None
-        except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(delivery))
-            raise
+            try:
+                settlement = await self._try(lane, delivery)
+            except asyncio.CancelledError:  # no outcome yet; once there is one, only settle may speak of the lease
+                await asyncio.shield(self._give_back(delivery))
+                raise
+            return await self._settle(settlement)
         except StoreUnavailable as error:
             log.warning(
                 "%s: the store does not answer (%s); it is taken up again when its lease has run out",
@@ -74,10 +76,10 @@ class Attempter:
             return settle_expired(delivery, now)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
         if account is None:
-            return self._fault(lane, delivery, no_account(delivery, now))
+            return self._fault(lane, delivery, no_account(delivery, now), OnUnknown.RETRY)
         if account.queue_key != delivery.queue_key:
             return move_to(delivery, account.queue_key, now)
-        lane.capacity = account.max_connections
+        lane.resize(account.max_connections)
         try:
             attempt = await self._courier.deliver(delivery, account)
         except Exception:  # an error of ours is not the mail's: it waits, and the log has the cause
@@ -85,7 +87,7 @@ class Attempter:
             return self._local_error(delivery, now)
         self._metrics.attempts.inc()
         if attempt.fault is not None:
-            return self._fault(lane, delivery, attempt)
+            return self._fault(lane, delivery, attempt, account.on_unknown)
         if not lane.breaker.is_closed:
             lane.breaker = type(lane.breaker)()
             self._log.note("account_resumed", {"account": lane.queue_key})
@@ -96,7 +98,7 @@ class Attempter:
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
         return settle_attempt(delivery, attempt, self._retry, account.on_unknown, self._clock.now())
 
-    def _fault(self, lane: Lane, delivery: LeasedDelivery, attempt: Attempt) -> Settlement:
+    def _fault(self, lane: Lane, delivery: LeasedDelivery, attempt: Attempt, on_unknown: OnUnknown) -> Settlement:
         assert attempt.fault is not None  # noqa: S101  # for mypy: both callers have seen it
         now = self._clock.now()
         before = lane.breaker
@@ -105,26 +107,30 @@ class Attempter:
         if lane.breaker is not before:
             facts: Facts = {"account": lane.queue_key, "reason": attempt.fault.detail, "until": lane.breaker.open_until}
             self._log.note("account_paused", facts)
-        return settle_fault(delivery, attempt, attempt.fault, lane.breaker.open_until, now)
+        return settle_fault(delivery, attempt, attempt.fault, lane.breaker.open_until, on_unknown, now)
 
     def _local_error(self, delivery: LeasedDelivery, started_at: int) -> Settlement:
         now = self._clock.now()
         fault = AccountFault(Category.OTHER, Phase.CONNECT, None, "local error, see the log")
         return settle_fault(
-            delivery, Attempt((), started_at, now, "none", fault=fault), fault, now + LOCAL_ERROR_PAUSE, now
+            delivery,
+            Attempt((), started_at, now, "none", fault=fault),
+            fault,
+            now + LOCAL_ERROR_PAUSE,
+            OnUnknown.RETRY,
+            now,
         )
 
-    async def _settle(self, settlement: Settlement) -> bool:
-        """Write it, as long as the lease can last: what a server has said must not be forgotten for a store's hiccup."""
-        give_up_at = self._clock.boot() + self._leases.lease * 2 // 3
-        held = None
-        while held is None:
-            try:
-                held = await self._queue.settle(settlement)
-            except StoreUnavailable:
-                if self._clock.boot() >= give_up_at:
-                    raise
-                await self._clock.wait(asyncio.Event(), self._clock.now() + SETTLE_PAUSE)
+    async def _settle(self, settlement: Settlement) -> Settlement | None:
+        """What was written; None when the lease had been lost."""
+        try:
+            held = await self._write(settlement)
+        except StoreUnavailable:
+            raise
+        except Exception:  # sent again and again with nothing written: there is no worse relay
+            log.exception("%s: outcome cannot be written; the delivery is held back", settlement.delivery)
+            settlement = hold_back(settlement)
+            held = await self._write(settlement)
         if not held:
             self._metrics.leases_lost.inc()
             log.warning(
@@ -132,10 +138,26 @@ class Attempter:
                 settlement.delivery,
                 settlement.attempt,
             )
-            return False
+            return None
         self._log.events(settlement.events)
         self._metrics.events(settlement.events)
-        return True
+        return settlement
+
+    async def _write(self, settlement: Settlement) -> bool:
+        """Write it, as long as the lease can last: what a server has said must not be forgotten for a store's hiccup."""
+        give_up_at = self._clock.boot() + self._leases.lease * 2 // 3
+        while True:
+            try:
+                return await self._queue.settle(settlement)
+            except (
+                asyncio.CancelledError
+            ):  # cut at the end of a stop: written all the same, by that call or by this one
+                await self._queue.settle(settlement)
+                return True
+            except StoreUnavailable:
+                if self._clock.boot() >= give_up_at:
+                    raise
+                await self._clock.wait(asyncio.Event(), self._clock.now() + SETTLE_PAUSE)
 
     async def _give_back(self, delivery: LeasedDelivery) -> None:
         try:

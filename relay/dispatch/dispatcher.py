@@ -64,7 +64,7 @@ class Dispatcher:
     def reserve(self, account: Account) -> _Slot | None:
         """A slot for a delivery about to be committed, where nothing older waits in its lane."""
         lane = self._lane(account.queue_key)
-        lane.capacity = account.max_connections
+        lane.resize(account.max_connections)
         if (
             not self._active
             or self._stopping
@@ -104,9 +104,13 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Learn what waits in the store and begin."""
+        await self.refresh()
+        self._loop_task = asyncio.create_task(self._run(), name="dispatch")
+
+    async def refresh(self) -> None:
+        """Learn what waits in the store: a wake that never came, as of a commit whose fate was not known, is made good."""
         for head in await self._queue.heads():
             self.wake(head.queue_key, head.next_due)
-        self._loop_task = asyncio.create_task(self._run(), name="dispatch")
 
     async def stop(self, deadline: float) -> None:
         """Claim no more; let attempts end within `deadline` seconds, then cut them; every lease is settled or released."""
@@ -114,8 +118,10 @@ class Dispatcher:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=deadline)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline
+        while self._tasks and loop.time() < end:  # a claim that comes back late makes one more task
+            await asyncio.wait(self._tasks, timeout=end - loop.time())
         if self._tasks:
             log.warning("%d attempts did not end within %.0f s and are cut", len(self._tasks), deadline)
             for task in self._tasks:
@@ -126,13 +132,18 @@ class Dispatcher:
 
     def begin(self, lane: Lane, delivery: LeasedDelivery) -> None:
         """Attempt a leased delivery in a slot already taken."""
-        self._spawn(self._attempt(lane, delivery))
+        if self._stopping:
+            self.free_slot(lane)
+            self.release(delivery)
+        else:
+            self._spawn(self._attempt(lane, delivery))
 
     def free_slot(self, lane: Lane) -> None:
         """A slot of the lane is free again."""
         lane.in_flight -= 1
         self._in_flight -= 1
         self._look(lane)
+        self._offer_room()
 
     def release(self, delivery: LeasedDelivery) -> None:
         """Give a lease back in the background."""
@@ -145,9 +156,11 @@ class Dispatcher:
             self._wake.clear()
             now = self._clock.now()
             while self._timers and self._timers[0][0] <= now:
-                lane = self._lane(heapq.heappop(self._timers)[1])
-                lane.timer = None
-                self._pending[lane] = None
+                at, queue_key = heapq.heappop(self._timers)
+                lane = self._lane(queue_key)
+                if lane.timer == at:  # else an earlier one took its place
+                    lane.timer = None
+                    self._pending[lane] = None
             self._claim_pending(now)
             await self._clock.wait(self._wake, self._timers[0][0] if self._timers else None)
 
@@ -173,10 +186,13 @@ class Dispatcher:
             claim = await self._queue.claim(lane.queue_key, slots)
         except StoreUnavailable as error:
             log.warning("claim of %s: %s", lane.queue_key, error)
+        except Exception:  # a bug must not leave the lane's mail waiting for ever
+            log.exception("claim of %s failed", lane.queue_key)
         finally:
             lane.end_claim(slots, claim)
             self._in_flight -= slots - (len(claim.deliveries) if claim else 0)
         now = self._clock.now()
+        self._offer_room()
         if claim is None:
             self._set_timer(lane, now + STORE_PAUSE)
             return
@@ -211,19 +227,24 @@ class Dispatcher:
     def _lane(self, queue_key: str) -> Lane:
         lane = self._lanes.get(queue_key)
         if lane is None:
-            lane = self._lanes[queue_key] = Lane(queue_key, capacity=1)
+            # One connection until the account has been looked up, for the first attempt or by intake.
+            lane = self._lanes[queue_key] = Lane(queue_key, 1, self._look)
         return lane
 
     def _look(self, lane: Lane) -> None:
         """Something of the lane has changed: have the loop look, now if anything is due, else when it is."""
         if lane.next_due is None:
-            if self._pending:  # a slot of the instance may have become free for another lane
-                self._wake.set()
-        elif lane.next_due <= self._clock.now():
+            return
+        if lane.next_due <= self._clock.now():
             self._pending[lane] = None
             self._wake.set()
         else:
             self._set_timer(lane, lane.next_due)
+
+    def _offer_room(self) -> None:
+        """A slot of the instance may be free: lanes that wait for one are looked at again."""
+        if self._pending:
+            self._wake.set()
 
     def _set_timer(self, lane: Lane, at: int) -> None:
         """Look at the lane again at `at`, unless that is to happen earlier anyway."""

@@ -6,6 +6,8 @@ only when there is a connection to use (promises 4 and 9).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from relay.dispatch.breaker import Breaker
 from relay.model.delivery import Claim
 
@@ -13,10 +15,22 @@ from relay.model.delivery import Claim
 class Lane:
     """One queue key's. All times in µs."""
 
-    __slots__ = ("_meanwhile", "breaker", "capacity", "claiming", "in_flight", "next_due", "queue_key", "timer")
+    __slots__ = (
+        "_grown",
+        "_meanwhile",
+        "breaker",
+        "capacity",
+        "claiming",
+        "in_flight",
+        "next_due",
+        "queue_key",
+        "timer",
+    )
 
-    def __init__(self, queue_key: str, capacity: int) -> None:
+    def __init__(self, queue_key: str, capacity: int, grown: Callable[[Lane], None] = lambda _: None) -> None:
+        """`grown` is told when there is room for more."""
         self.queue_key = queue_key
+        self._grown = grown
         self.capacity = capacity
         """Connections its account may have at once."""
         self.in_flight = 0
@@ -37,6 +51,12 @@ class Lane:
     def has_backlog(self, now: int) -> bool:
         """Whether older mail may be due in the store: then a new message must not overtake it."""
         return self.claiming or (self.next_due is not None and self.next_due <= now)
+
+    def resize(self, capacity: int) -> None:
+        """The account may have so many connections by now."""
+        grows, self.capacity = capacity > self.capacity, capacity
+        if grows:
+            self._grown(self)
 
     def note_due(self, due: int) -> None:
         """A delivery was committed as ready, due at `due`."""
@@ -67,9 +87,8 @@ class Lane:
         return self.breaker.allowance(now, self.free, self.in_flight)
 
     def next_look(self, now: int) -> int | None:
-        """When to look again if nothing else happens; None: an event will say."""
+        """When to look again if nothing else happens; None: an event will say, such as the end of an attempt."""
         if self.next_due is None or self.claiming:
             return None
-        if not self.breaker.is_closed:
-            return max(self.next_due, self.breaker.open_until)
-        return self.next_due if self.next_due > now else None
+        at = max(self.next_due, self.breaker.open_until)
+        return at if at > now else None

@@ -43,7 +43,11 @@ class Leases:
 
     def remove(self, delivery: LeasedDelivery) -> None:
         """It is settled or released."""
-        self._held.pop(delivery.id, None)
+        held = self._held.get(delivery.id)
+        if (
+            held is not None and held.delivery.attempt == delivery.attempt
+        ):  # not of a lease taken after this one was lost
+            del self._held[delivery.id]
 
     async def run(self) -> None:
         """Renew for ever."""

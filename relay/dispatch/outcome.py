@@ -46,18 +46,19 @@ def settle_attempt(
     delivery: LeasedDelivery, attempt: Attempt, retry: RetryPolicy, on_unknown: OnUnknown, now: int
 ) -> Settlement:
     """What follows from an attempt without an account's fault."""
-    recipients = {recipient.position: recipient for recipient in delivery.recipients}
+    brought = {outcome.position: outcome for outcome in attempt.outcomes}
     rest_at_once = _only_too_many(attempt)
     next_try = _Next(now) if rest_at_once else _next_try(delivery, retry, now)
     changes: list[RecipientChange] = []
     events: list[Event] = []
-    for outcome in attempt.outcomes:
-        recipient = recipients[outcome.position]
-        change, event = _judge(delivery, recipient, outcome, attempt, next_try, counted=not rest_at_once)
+    for recipient in delivery.recipients:
+        # One of whom nothing is known is tried again: silence never closes a delivery.
+        outcome = brought.get(recipient.position) or RecipientOutcome(recipient.position, Verdict.DEFERRED, None)
+        after = _next_for(outcome, next_try, on_unknown)
+        change, event = _judge(delivery, recipient, outcome, attempt, after, counted=not rest_at_once)
         changes.append(change)
         events.append(event)
-    if on_unknown is OnUnknown.HOLD:
-        changes = _hold_unknown(changes)
+    changes = _hold_unknown(changes, on_unknown)
     state = _delivery_state(changes, next_try, on_unknown)
     return Settlement(
         delivery=delivery.id,
@@ -103,7 +104,9 @@ def _judge(
     return change, _event(delivery, kind, attempt.finished_at, recipient, facts)
 
 
-def settle_fault(delivery: LeasedDelivery, attempt: Attempt, fault: AccountFault, due: int, now: int) -> Settlement:
+def settle_fault(
+    delivery: LeasedDelivery, attempt: Attempt, fault: AccountFault, due: int, on_unknown: OnUnknown, now: int
+) -> Settlement:
     """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker."""
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
     changes: list[RecipientChange] = []
@@ -111,19 +114,20 @@ def settle_fault(delivery: LeasedDelivery, attempt: Attempt, fault: AccountFault
     for recipient in delivery.recipients:
         outcome = brought.get(recipient.position)
         if outcome is not None and outcome.verdict is not Verdict.DEFERRED:
-            change, event = _judge(delivery, recipient, outcome, attempt, _Next(due), counted=True)
+            after = _next_for(outcome, _Next(due), on_unknown)
+            change, event = _judge(delivery, recipient, outcome, attempt, after, counted=True)
         else:
             change, event = _wait(delivery, recipient, attempt, fault, due)
         changes.append(change)
         events.append(event)
-    still_open = any(change.state in OPEN_STATES for change in changes)
+    changes = _hold_unknown(changes, on_unknown)
     return Settlement(
         delivery=delivery.id,
         attempt=delivery.attempt,
         message=delivery.message.id,
         tenant=delivery.message.tenant,
         queue_key=delivery.queue_key,
-        state=DeliveryState.READY if still_open else DeliveryState.DONE,
+        state=_delivery_state(changes, _Next(due), on_unknown),
         due=due,
         at=now,
         recipients=tuple(changes),
@@ -196,6 +200,11 @@ def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
     )
 
 
+def hold_back(settlement: Settlement) -> Settlement:
+    """In place of a settlement that cannot be written: nothing of it but that the delivery waits for somebody."""
+    return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None)
+
+
 def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
     """The account is gone: the mail waits and says so."""
     fault = AccountFault(
@@ -213,9 +222,13 @@ def _next_try(delivery: LeasedDelivery, retry: RetryPolicy, now: int) -> _Next:
     return _Next(at, expired=at is not None and expires is not None and at >= expires)
 
 
-def _hold_unknown(changes: list[RecipientChange]) -> list[RecipientChange]:
-    """Where others of the delivery are still to be tried, the unknown ones must not go along: they are held one by one."""
-    if not any(change.state is RecipientState.DEFERRED for change in changes):
+def _next_for(outcome: RecipientOutcome, next_try: _Next, on_unknown: OnUnknown) -> _Next:
+    return _Next(None) if outcome.verdict is Verdict.UNKNOWN and on_unknown is OnUnknown.HOLD else next_try
+
+
+def _hold_unknown(changes: list[RecipientChange], on_unknown: OnUnknown) -> list[RecipientChange]:
+    """Where others of the delivery are still to be tried, unknown ones to be held must not go along: each is held alone."""
+    if on_unknown is OnUnknown.RETRY or not any(change.state is RecipientState.DEFERRED for change in changes):
         return changes
     return [
         replace(change, state=RecipientState.HELD) if change.state is RecipientState.UNKNOWN else change
