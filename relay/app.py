@@ -45,6 +45,7 @@ from relay.service import READY, STOPPING, WATCHDOG, notify, watchdog_interval
 from relay.techlog import set_up_logging
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
+from sidecar_api.site import start_site
 from storage import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -233,6 +234,7 @@ class Relay:
         if found := await self.store.queue.recover():
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)
+        await self.dispatcher.refresh()
 
     async def _count(self) -> None:
         self.admission.depth = await self.store.queue.open_deliveries()
@@ -262,24 +264,24 @@ async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequ
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, relay.reload_certificate)
-    config.api_socket.unlink(missing_ok=True)
-    async with _served(relay.api(), config.api_socket, api):
-        await relay.start(smtp)
-        banner = Banner(
-            version=__version__,
-            smtp=[_address(listener.sock) for listener in smtp],
-            api=[_address(sock) for sock in api],
-            store=config.storage.url.masked,
-            loopback_tenant=config.smtp.loopback_tenant,
-            admin_token=admin_token,
-        )
-        print(banner, flush=True)  # for the person who started it
-        notify(f"{READY}\nSTATUS=Accepting mail")
-        await stop.wait()
-        notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
-        await relay.stop()
+    site = await start_site(relay.api(), sockets=api, unix_path=config.api_socket, shutdown_timeout=API_GRACE)
+    await relay.start(smtp)
+    banner = Banner(
+        version=__version__,
+        smtp=[_address(listener.sock) for listener in smtp],
+        api=[_address(sock) for sock in api],
+        store=config.storage.url.masked,
+        loopback_tenant=config.smtp.loopback_tenant,
+        admin_token=admin_token,
+    )
+    print(banner, flush=True)  # for the person who started it
+    notify(f"{READY}\nSTATUS=Accepting mail")
+    await stop.wait()
+    notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
+    await relay.stop()
+    await site.stop()
 
 
 @contextlib.asynccontextmanager
@@ -296,9 +298,12 @@ async def local_api(config: Config) -> AsyncIterator[Path]:
                 await first_start(store.directory, SystemClock())
             relay = Relay(config, store)
             path = Path(directory) / "api.sock"
-            async with _served(relay.api(), path, ()):
+            site = await start_site(relay.api(), unix_path=path, shutdown_timeout=API_GRACE)
+            try:
                 yield path
-            await relay.pool.close()
+            finally:
+                await site.stop()
+                await relay.pool.close()
         finally:
             await store.close()
 
@@ -313,21 +318,6 @@ async def _open(config: Config) -> Store:
         spool=config.storage.spool,
         inline_limit=config.storage.inline_limit,
     )
-
-
-@contextlib.asynccontextmanager
-async def _served(app: web.Application, path: Path, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
-    """The API on its Unix socket (0600: whoever may open it is an administrator) and on the sockets given."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=API_GRACE)
-    await runner.setup()
-    try:
-        await web.UnixSite(runner, str(path)).start()
-        await asyncio.to_thread(path.chmod, 0o600)
-        for sock in sockets:
-            await web.SockSite(runner, sock).start()
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def _bind_all(
