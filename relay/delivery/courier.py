@@ -1,0 +1,80 @@
+"""Courier: the story of one attempt, from the connection to what each recipient was told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from relay.clock import Clock
+from relay.contracts import ContentStore
+from relay.delivery.connection import ConnectFailed, Connection
+from relay.delivery.pool import Pool
+from relay.delivery.transaction import Mail, Transaction, Transcript
+from relay.model.delivery import Attempt, LeasedDelivery, Phase, RecipientOutcome, Verdict
+from relay.model.tenant import Account, AccountKind
+
+
+class Courier:
+    """Makes attempts. It never raises for what the network does: that is an Attempt with outcomes or a fault.
+
+    What does come out is an error of ours: NotFound or StoreUnavailable from the content store. An attempt cancelled after
+    the final dot ends with its Attempt (UNKNOWN, or what the server has said by then) instead of CancelledError.
+    """
+
+    def __init__(self, pool: Pool, contents: ContentStore, clock: Clock) -> None:
+        self._pool = pool
+        self._contents = contents
+        self._clock = clock
+
+    async def deliver(self, delivery: LeasedDelivery, account: Account) -> Attempt:
+        """One attempt for the delivery's recipients by this account as it is now."""
+        started_at = self._clock.now()
+        if account.kind is AccountKind.CAPTURE:
+            return self._capture(delivery, started_at)
+        next_hop = f"{account.host}:{account.port}"
+        mail = Mail(delivery.message, delivery.recipients, self._content(delivery))
+        try:
+            connection = await self._pool.borrow(account)
+            reused = connection.messages > 0
+            transcript = await self._transact(connection, mail)
+            if reused and transcript.is_stale:
+                connection = await self._pool.open(account)
+                reused = False
+                transcript = await self._transact(connection, mail)
+        except ConnectFailed as failed:
+            return Attempt((), started_at, self._clock.now(), next_hop, fault=failed.fault)
+        return Attempt(
+            transcript.outcomes,
+            started_at,
+            self._clock.now(),
+            next_hop,
+            peer=connection.peer,
+            tls=connection.tls,
+            reused=reused,
+            fault=transcript.fault,
+        )
+
+    async def close(self) -> None:
+        """Say QUIT on the connections kept. To be called when no attempt runs any more."""
+        await self._pool.close()
+
+    async def _transact(self, connection: Connection, mail: Mail) -> Transcript:
+        connection.messages += 1
+        transcript = await Transaction(connection, mail, self._pool.timeouts).run()
+        if transcript.is_clean:
+            self._pool.give_back(connection)
+        else:
+            self._pool.retire(connection)
+        return transcript
+
+    def _content(self, delivery: LeasedDelivery) -> bytes | Callable[[], AsyncIterator[bytes]]:
+        if delivery.content is not None:
+            return delivery.content
+        return lambda: self._contents.read(delivery.message.id)
+
+    def _capture(self, delivery: LeasedDelivery, started_at: int) -> Attempt:
+        """Kept, never sent: no network."""
+        outcomes = tuple(
+            RecipientOutcome(recipient.position, Verdict.CAPTURED, None, phase=Phase.DOT)
+            for recipient in delivery.recipients
+        )
+        return Attempt(outcomes, started_at, self._clock.now(), "capture")

@@ -1,0 +1,29 @@
+"""Probe: an account tested for real, up to AUTH, without a mail."""
+
+from __future__ import annotations
+
+from relay.contracts import ProbeResult
+from relay.delivery.connection import ConnectFailed, Connector
+from relay.model.delivery import Phase
+from relay.model.tenant import Account, AccountKind
+
+
+class Probe:
+    """Satisfies contracts.AccountProbe. Give it a connector with short timeouts: somebody waits for the answer."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    async def probe(self, account: Account) -> ProbeResult:
+        """Connect, secure, authenticate, QUIT."""
+        if account.kind is AccountKind.CAPTURE:
+            return ProbeResult(True, "capture", "keeps mail and connects to nothing")
+        try:
+            connection = await self._connector.connect(account)
+        except ConnectFailed as failed:
+            return ProbeResult(False, failed.fault.phase.value, failed.fault.detail)
+        connection.dialogue.goodbye(self._connector.timeouts.quit)
+        phase = Phase.EHLO if account.user is None else Phase.AUTH
+        secured = connection.tls or "without TLS"
+        who = "without authentication" if account.user is None else f"authenticated as {account.user}"
+        return ProbeResult(True, phase.value, f"connected to {connection.peer}, {secured}, {who}")

@@ -1,0 +1,315 @@
+"""Transaction: one mail over one connection, MAIL to the reply to the dot (RFC 5321 §3.3).
+
+It knows at any moment how far it has come, because that decides what an accident means: before the dot the mail was
+certainly not taken, after it nobody knows. With PIPELINING (RFC 2920) the envelope and DATA go in one write and the content
+in a second: two round trips, however many recipients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+
+from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
+from relay.delivery.connection import Connection
+from relay.delivery.dialogue import BadReply, ConnectionLost, DialogueError
+from relay.delivery.stuffing import DotStuffer, stuff_whole
+from relay.delivery.timeouts import Timeouts
+from relay.errors import RelayError
+from relay.model.delivery import AccountFault, Category, Phase, RecipientOutcome, Verdict
+from relay.model.message import Message, Recipient
+from relay.model.reply import Reply
+
+WHOLE = 64 * 1024
+"""Content up to this many octets goes out in one write; larger content in slices of it."""
+
+_NO_SMTPUTF8 = Reply(550, "5.6.7", "the next hop does not offer SMTPUTF8, which this mail needs")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What one transaction carries. `content` is the whole, or a way to open a stream of pieces of it."""
+
+    message: Message
+    recipients: tuple[Recipient, ...]
+    content: bytes | Callable[[], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What came of it. With a `fault`, the recipients without an outcome met it."""
+
+    outcomes: tuple[RecipientOutcome, ...]
+    fault: AccountFault | None
+    is_clean: bool
+    """The connection may carry another mail."""
+    is_stale: bool
+    """It had ended before the server heard of this mail: on a kept connection, worth another one."""
+
+
+class WrongSize(RelayError):
+    """The stored content is not what was accepted: it is not sent, since a mail cut short cannot be called back."""
+
+
+class _Closing(Exception):
+    """421: the server closes the channel (RFC 5321 §3.8), whatever it was answering to."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+class Transaction:
+    """One use: `run()` once."""
+
+    def __init__(self, connection: Connection, mail: Mail, timeouts: Timeouts) -> None:
+        self._dialogue = connection.dialogue
+        self._extensions = connection.extensions
+        self._mail = mail
+        self._timeouts = timeouts
+        self._phase = Phase.MAIL
+        self._heard = False
+        self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in mail.recipients}
+        self._accepted: list[Recipient] = []
+        self._outcomes: list[RecipientOutcome] = []
+        self._fault: AccountFault | None = None
+
+    async def run(self) -> Transcript:
+        """The whole transaction. Never raises for what the network does.
+
+        Cancelled before the dot, it drops the connection and raises; after the dot it answers UNKNOWN, or what the reply
+        says that has come meanwhile, because an outcome that is known must not be lost.
+        """
+        smtputf8 = self._needs_smtputf8()
+        if not self._open:
+            return self._transcript(is_clean=True)
+        try:
+            is_clean = await self._converse(smtputf8)
+        except _Closing as closing:
+            self._dialogue.abort()
+            is_stale = not self._heard
+            self._conclude(judge_reply(closing.reply, self._phase), closing.reply)
+            return self._transcript(is_stale=is_stale)
+        except DialogueError as error:
+            self._dialogue.abort()
+            is_stale = not self._heard and isinstance(error, ConnectionLost)
+            self._conclude(*judge_break(error, self._phase))
+            return self._transcript(is_stale=is_stale)
+        except asyncio.CancelledError:
+            self._dialogue.abort()
+            if self._open and self._phase is not Phase.DOT:
+                raise
+            return await self._cut()
+        except BaseException:
+            self._dialogue.abort()
+            raise
+        return self._transcript(is_clean=is_clean)
+
+    async def _converse(self, smtputf8: bool) -> bool:
+        """Envelope, content, verdict; answers whether the connection is fit for another mail."""
+        if not self._dialogue.is_usable:
+            raise ConnectionLost("the connection had ended")
+        if self._extensions.pipelining:
+            ready = await self._pipelined_envelope(smtputf8)
+        else:
+            ready = await self._stepwise_envelope(smtputf8)
+        if not ready:
+            return await self._reset()
+        if not self._accepted:
+            return await self._lone_dot()
+        await self._send_content()
+        reply = await self._dialogue.reply(self._timeouts.dot)
+        self._conclude(judge_reply(reply, Phase.DOT), reply)
+        return reply.code != 421 and (reply.is_positive or reply.is_transient or reply.is_permanent)
+
+    # -- the envelope -------------------------------------------------------------------------------------------------
+
+    def _needs_smtputf8(self) -> bool:
+        """Whether MAIL asks for SMTPUTF8; where it is not offered, those who need it have failed already (RFC 6531 §3.2)."""
+        message = self._mail.message
+        whole = message.smtputf8 or not message.sender.isascii()
+        named = [recipient for recipient in self._mail.recipients if whole or not recipient.address.isascii()]
+        if self._extensions.smtputf8:
+            return bool(named)
+        for recipient in named:
+            self._record(recipient, Judgement(Verdict.FAILED, Category.CONTENT), _NO_SMTPUTF8, Phase.MAIL)
+        return False
+
+    def _mail_command(self, smtputf8: bool) -> bytes:
+        """MAIL with what was offered. 8-bit content goes as it is in any case: recoding it would break its signatures."""
+        message, offered = self._mail.message, self._extensions
+        command = f"MAIL FROM:<{message.sender}>"
+        if offered.size:
+            command += f" SIZE={message.size}"
+        if message.eight_bit and offered.eight_bit:
+            command += " BODY=8BITMIME"
+        if smtputf8:
+            command += " SMTPUTF8"
+        return command.encode() + b"\r\n"
+
+    async def _pipelined_envelope(self, smtputf8: bool) -> bool:
+        """MAIL, every RCPT and DATA in one write; then their replies. True: the server waits for content."""
+        recipients = tuple(self._open.values())
+        commands = [self._mail_command(smtputf8)]
+        commands += [b"RCPT TO:<%b>\r\n" % recipient.address.encode() for recipient in recipients]
+        commands.append(b"DATA\r\n")
+        self._dialogue.command(*commands)
+        welcome = await self._hear_mail()
+        self._phase = Phase.RCPT
+        for recipient in recipients:
+            await self._hear_rcpt(recipient, welcome)
+        self._phase = Phase.DATA
+        reply = await self._next_reply(self._timeouts.data)
+        # One reply too many may have come before any of these: then none of them means what it seems to.
+        try:
+            self._dialogue.check_silence()
+        except BadReply:
+            self._forget()
+            raise
+        return self._hear_data(reply)
+
+    async def _stepwise_envelope(self, smtputf8: bool) -> bool:
+        """The same, a round trip for each command."""
+        self._dialogue.command(self._mail_command(smtputf8))
+        if not await self._hear_mail():
+            return False
+        self._phase = Phase.RCPT
+        for recipient in tuple(self._open.values()):
+            self._dialogue.command(b"RCPT TO:<%b>\r\n" % recipient.address.encode())
+            await self._hear_rcpt(recipient, welcome=True)
+        if not self._accepted:
+            return False
+        self._phase = Phase.DATA
+        self._dialogue.command(b"DATA\r\n")
+        reply = await self._next_reply(self._timeouts.data)
+        self._dialogue.check_silence()
+        return self._hear_data(reply)
+
+    async def _hear_mail(self) -> bool:
+        """The reply to MAIL; a refusal is every recipient's."""
+        reply = await self._next_reply(self._timeouts.mail)
+        self._heard = True
+        judgement = judge_reply(reply, Phase.MAIL)
+        if judgement is ACCEPTED:
+            return True
+        self._conclude(judgement, reply)
+        return False
+
+    async def _hear_rcpt(self, recipient: Recipient, welcome: bool) -> None:
+        """The reply to a RCPT; after a refused MAIL it says nothing of the recipient (RFC 2920 §3.1)."""
+        reply = await self._next_reply(self._timeouts.rcpt)
+        if not welcome:
+            return
+        judgement = judge_reply(reply, Phase.RCPT, others_accepted=bool(self._accepted))
+        if judgement is ACCEPTED:
+            self._accepted.append(recipient)
+        elif isinstance(judgement, AccountFault):
+            self._fault = judgement
+            self._open.pop(recipient.position)
+        else:
+            self._record(recipient, judgement, reply, Phase.RCPT)
+
+    def _hear_data(self, reply: Reply) -> bool:
+        """354: content may come. Anything else is the answer to those accepted so far."""
+        if reply.code == 354:
+            return True
+        if not (reply.is_transient or reply.is_permanent):
+            raise BadReply(f"answered DATA with {reply}")
+        self._conclude(judge_reply(reply, Phase.DATA), reply)
+        return False
+
+    async def _next_reply(self, patience: float) -> Reply:
+        reply = await self._dialogue.reply(patience)
+        if reply.code == 421:
+            raise _Closing(reply)
+        return reply
+
+    # -- the content --------------------------------------------------------------------------------------------------
+
+    async def _send_content(self) -> None:
+        content = self._mail.content
+        if isinstance(content, bytes) and len(content) <= WHOLE:
+            self._dialogue.end_content(stuff_whole(content))
+            self._phase = Phase.DOT
+            return
+        self._phase = Phase.BODY
+        stuffer = DotStuffer()
+        if isinstance(content, bytes):
+            await self._send_piece(content, stuffer)
+        else:
+            await self._send_stream(content(), stuffer)
+        self._dialogue.end_content(stuffer.end())
+        self._phase = Phase.DOT
+
+    async def _send_stream(self, pieces: AsyncIterator[bytes], stuffer: DotStuffer) -> None:
+        size = 0
+        try:
+            async for piece in pieces:
+                size += len(piece)
+                await self._send_piece(piece, stuffer)
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
+        if size != self._mail.message.size:
+            raise WrongSize(
+                f"content of {self._mail.message.id}: {size} octets stored, {self._mail.message.size} accepted"
+            )
+
+    async def _send_piece(self, piece: bytes, stuffer: DotStuffer) -> None:
+        """In slices, each of which waits for the peer: no more than one of them is ever copied."""
+        view = memoryview(piece)
+        for begin in range(0, len(piece), WHOLE):
+            await self._dialogue.stream(stuffer.stuff(bytes(view[begin : begin + WHOLE])), self._timeouts.body)
+
+    async def _lone_dot(self) -> bool:
+        """The server takes content although it took no recipient: an empty mail ends that (RFC 2920 §3.1)."""
+        self._dialogue.end_content(b".\r\n")
+        reply = await self._dialogue.reply(self._timeouts.dot)
+        return reply.code != 421 and (reply.is_transient or reply.is_permanent)
+
+    async def _reset(self) -> bool:
+        """RSET after an envelope that led nowhere. What the recipients were told stands, whatever becomes of it."""
+        try:
+            self._dialogue.command(b"RSET\r\n")
+            return (await self._dialogue.reply(self._timeouts.reset)).is_positive
+        except DialogueError:
+            self._dialogue.abort()
+            return False
+
+    # -- what it means ------------------------------------------------------------------------------------------------
+
+    def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply, phase: Phase) -> None:
+        self._open.pop(recipient.position)
+        self._outcomes.append(RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase))
+
+    def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
+        """One answer for every recipient without an outcome."""
+        if isinstance(judgement, AccountFault):
+            self._fault = judgement
+            self._open.clear()
+            return
+        for recipient in tuple(self._open.values()):
+            self._record(recipient, judgement, reply, self._phase)
+
+    def _forget(self) -> None:
+        """Take back what replies out of step seemed to say."""
+        self._outcomes = [outcome for outcome in self._outcomes if outcome.reply is _NO_SMTPUTF8]
+        known = {outcome.position for outcome in self._outcomes}
+        self._open = {r.position: r for r in self._mail.recipients if r.position not in known}
+        self._fault = None
+
+    async def _cut(self) -> Transcript:
+        """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
+        if self._dialogue.has_reply:
+            reply = await self._dialogue.reply(0)
+            self._conclude(judge_reply(reply, Phase.DOT), reply)
+        self._conclude(*judge_break(ConnectionLost("attempt cut short"), Phase.DOT))
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return self._transcript()
+
+    def _transcript(self, *, is_clean: bool = False, is_stale: bool = False) -> Transcript:
+        outcomes = tuple(sorted(self._outcomes, key=lambda outcome: outcome.position))
+        return Transcript(outcomes, self._fault, is_clean, is_stale)
