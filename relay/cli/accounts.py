@@ -36,7 +36,13 @@ def command() -> None:
 )
 @click.option("--host", metavar="HOST", help="The next hop.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Else 587; 465 with implicit TLS, 25 without TLS.")
-@click.option("--tls", type=click.Choice(["starttls", "implicit", "none"]), default="starttls", show_default=True)
+@click.option(
+    "--tls",
+    type=click.Choice(["starttls", "implicit", "none"]),
+    default="starttls",
+    show_default=True,
+    help="How it is protected.",
+)
 @click.option("--user", metavar="NAME", help="For AUTH; the password is asked for.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--default", is_flag=True, help="Mail that names no account goes by this one.")

@@ -67,7 +67,7 @@ def _say(command: str, text: str) -> None:
     click.echo(f"{command}: {' '.join(text.split())}", err=True)
 
 
-@click.group(cls=Root, no_args_is_help=False, invoke_without_command=True, epilog=epilog())
+@click.group("stagepost", cls=Root, no_args_is_help=False, invoke_without_command=True, epilog=epilog())
 @click.version_option(__version__, prog_name="stagepost")
 @click.pass_context
 def root(context: click.Context) -> None:

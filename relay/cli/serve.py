@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 import click
@@ -19,14 +18,17 @@ def command(session: Session) -> int:
     Without any configuration it listens on 127.0.0.1:2525 (SMTP) and 127.0.0.1:8025 (REST), keeps everything in
     ~/.local/share/stagepost, and captures mail instead of sending it until an account is added.
     """
+    config = session.config
+    if session.as_json:
+        config = dataclasses.replace(config, server=dataclasses.replace(config.server, log_format="json"))
+
+    import asyncio
+
     import uvloop
 
     from relay.app import serve
     from relay.errors import ConfigError, StoreError, StoreUnavailable
 
-    config = session.config
-    if session.as_json:
-        config = dataclasses.replace(config, server=dataclasses.replace(config.server, log_format="json"))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(config))

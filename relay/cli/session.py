@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -19,13 +19,11 @@ if TYPE_CHECKING:  # the configuration costs asyncio, which help and completion 
     from collections.abc import Awaitable
 
     from relay.config import Config
-    from sidecar_api.client import ApiError, Client
+    from sidecar_api.client import ApiError, Client, Query
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-Query = Mapping[str, str | int | Sequence[str] | None]
 
 
 class Session:
@@ -46,41 +44,34 @@ class Session:
         except ConfigError as fault:
             raise Failure(Exit.CONFIG, str(fault)) from None
 
-    def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
+    def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
         """One request; the answer's JSON, or None where there is none."""
-        wanted = _parameters(query or {})
-        return self.run(lambda client: client.request(method, path, query=wanted, json=body))
+        return self.run(lambda api: api.request(method, path, query=query, json=body))
 
     def submit(self, content: bytes, query: Query, idempotency_key: str | None) -> Any:
         """Hand in a finished message."""
-        wanted = _parameters(query)
-        headers = {"Content-Type": "message/rfc822"}
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
-        return self.run(
-            lambda client: client.request("POST", "/v1/messages/raw", query=wanted, body=content, headers=headers)
-        )
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self.run(lambda api: api.request("POST", "/v1/messages/raw", query=query, body=content, headers=headers))
 
     def stream(self, path: str, query: Query, write: Callable[[bytes], object]) -> None:
         """Read what is not JSON, in pieces."""
-        wanted = _parameters(query)
 
-        async def copy(client: Client) -> None:
-            async for piece in client.stream("GET", path, query=wanted):
+        async def copy(api: Client) -> None:
+            async for piece in api.stream("GET", path, query=query):
                 write(piece)
 
         self.run(copy)
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Give `work` a client of this instance's API; what goes wrong becomes a Failure."""
+        config = self.config
+        _become_owner(config.server.data_dir)
+
         import asyncio
 
         from relay.app import local_api
         from relay.errors import ConfigError, RelayError, StoreError, StoreUnavailable
         from sidecar_api.client import ApiError, Client
-
-        config = self.config
-        _become_owner(config.server.data_dir)
 
         async def connected() -> T:
             async with local_api(config) as socket, Client.unix(socket) as client:
@@ -96,6 +87,8 @@ class Session:
             raise Failure(Exit.TEMPORARY, f"the store does not answer: {fault}; try again later") from None
         except RelayError as fault:
             raise Failure(Exit.FAILED, str(fault)) from None
+        except BrokenPipeError:
+            raise  # standard output: click ends quietly, as `| head` expects
         except PermissionError as fault:
             text = f"{fault.filename or config.server.data_dir}: permission denied; run this as the relay's user"
             raise Failure(Exit.NO_PERMISSION, text) from None
@@ -163,15 +156,6 @@ def _become_owner(data_dir: Path) -> None:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-
-
-def _parameters(query: Query) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for name, value in query.items():
-        if value is not None:
-            values = [str(value)] if isinstance(value, str | int) else value
-            pairs += [(name, each) for each in values]
-    return pairs
 
 
 def _explain(fault: ApiError) -> str:

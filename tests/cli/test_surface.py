@@ -1,0 +1,135 @@
+"""What every command has in common: help, options, exit codes for a wrong command line, a quick start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from relay import __version__
+from relay.cli.exits import MEANINGS, Exit, exit_of_status
+from relay.cli.main import COMMANDS, root
+
+HEAVY = ("aiohttp", "aiosmtpd", "aiosmtplib", "asyncio", "asyncpg", "cryptography", "pydantic", "rich", "relay.app")
+
+
+def verbs() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(root)
+    for noun in COMMANDS:
+        command = root.get_command(context, noun)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from ((f"{noun} {name}", verb) for name, verb in command.commands.items())
+        else:
+            yield noun, command
+
+
+def test_the_nouns_and_verbs() -> None:
+    assert [name for name, _ in verbs()] == [
+        *("serve", "send"),
+        *(f"messages {verb}" for verb in ("list", "show", "events", "attempts", "content", "cancel", "retry")),
+        "queue status",
+        *(f"tenants {verb}" for verb in ("add", "list", "show", "delete")),
+        *(f"accounts {verb}" for verb in ("add", "list", "show", "test", "delete")),
+        *(f"credentials {verb}" for verb in ("add", "list", "delete")),
+        *(f"tokens {verb}" for verb in ("add", "list", "revoke")),
+        *(f"config {verb}" for verb in ("check", "show", "example")),
+    ]
+
+
+@pytest.mark.parametrize(("name", "verb"), [pytest.param(name, verb, id=name) for name, verb in verbs()])
+def test_every_verb_takes_config_and_json_and_explains_itself(name: str, verb: click.Command) -> None:
+    options = {option for parameter in verb.params for option in parameter.opts}
+    assert {"--config", "--json"} <= options
+    assert verb.help
+    assert all(one.help for one in verb.params if isinstance(one, click.Option)), name
+    assert not {"--password", "--secret", "--token"} & options, "a secret on the command line can be read by everybody"
+
+
+def test_the_table_says_what_the_modules_say() -> None:
+    context = click.Context(root)
+    for noun, (_, summary) in COMMANDS.items():
+        command = root.get_command(context, noun)
+        assert command is not None
+        if isinstance(command, click.Group):
+            assert command.help == summary
+
+
+def test_help_and_completion_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom relay.cli.main import root, COMMANDS\nimport click\nfrom click.testing import CliRunner\n"
+        "CliRunner().invoke(root, ['--help'])\n"
+        "[root.get_command(click.Context(root), noun) for noun in COMMANDS]\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # click's testing module is what brings nothing of ours; asyncio comes with none of it.
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_lists_nouns_and_exit_codes() -> None:
+    for arguments in ([], ["--help"]):
+        done = CliRunner().invoke(root, arguments)
+        assert done.exit_code == 0
+        for noun, (_, summary) in COMMANDS.items():
+            assert f"  {noun}" in done.stdout
+            assert summary in done.stdout
+        for code, meaning in MEANINGS.items():
+            assert f"{code.value}  {meaning}" in done.stdout
+    assert __version__ in CliRunner().invoke(root, ["--version"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tenant"], "No such command 'tenant'"),
+        (["tenants", "ad"], "No such command 'ad'. Did you mean 'add'?"),
+        (["tenants", "add"], "Missing argument 'TENANT'"),
+        (["tenants", "list", "--colour"], "No such option"),
+        (["--config", "x", "tenants", "list"], "No such option"),
+        (["accounts", "add", "main", "--host", "h"], "Say --tenant TENANT, or --instance"),
+        (["accounts", "add", "main", "--tenant", "a", "--instance", "--host", "h"], "exclude each other"),
+        (["accounts", "add", "main", "--instance"], "needs --host HOST, or --kind capture"),
+        (["accounts", "add", "main", "--instance", "--host", "h", "--password-stdin"], "needs --user"),
+        (["accounts", "add", "main", "--instance", "--host", "h", "--user", "u"], "give it on standard input"),
+        (["accounts", "add", "main", "--instance", "--host", "h", "--port", "0"], "--port"),
+        (["accounts", "add", "main", "--instance", "--host", "h", "--tls", "ssl"], "--tls"),
+        (["credentials", "add", "app"], "Missing option '--tenant'"),
+        (["tokens", "add", "ci"], "either --tenant TENANT or --admin"),
+        (["tokens", "add", "ci", "--admin", "--tenant", "a"], "either --tenant TENANT or --admin"),
+        (["send", "/nowhere/mail.eml"], "No such file or directory"),
+        (["messages", "list", "--limit", "0"], "--limit"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_64(arguments: list[str], expected: str) -> None:
+    done = CliRunner().invoke(root, arguments)
+    assert done.exit_code == Exit.USAGE
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("stagepost")
+    assert " --help." in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, 65),
+        (401, 77),
+        (403, 77),
+        (404, 1),
+        (409, 1),
+        (413, 65),
+        (415, 65),
+        (422, 65),
+        (429, 75),
+        (500, 1),
+        (503, 75),
+    ],
+)
+def test_exit_codes_of_the_api(status: int, code: int) -> None:
+    assert exit_of_status(status) == code
