@@ -14,10 +14,14 @@ What has no place here is unexpected, and unexpected is transient: 451 4.3.0 or 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from relay.model.reply import Reply
+
+_NOT_FOR_SMTP = re.compile(r"[^ -~]+")
+_DETAIL_SHOWN = 300
 
 
 class RelayError(Exception):
@@ -93,9 +97,9 @@ class Refusal(Enum):
         return self.value[3]
 
     def reply(self, detail: str = "") -> Reply:
-        """What the SMTP door answers."""
+        """What the SMTP door answers: one line of ASCII within 512 octets, whatever a client put into the detail."""
         code, enhanced, text, _ = self.value
-        return Reply(code, enhanced, text.replace("{}", detail))
+        return Reply(code, enhanced, text.replace("{}", _NOT_FOR_SMTP.sub("?", detail)[:_DETAIL_SHOWN]))
 
 
 class Rejected(RelayError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$)")
-_PRINTABLE = re.compile(r"[^\x20-\x7e\x80-\U0010ffff]+")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|$)")
+# Controls (C1 among them: U+009B begins a terminal's command), line separators, and what UTF-8 cannot hold.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 MAX_TEXT = 1000
 
 
@@ -49,5 +50,5 @@ def read_reply(code: int, text: str) -> Reply:
         if match := _ENHANCED.match(line):
             enhanced = enhanced or match[1]
             line = line[match.end() :]
-        lines.append(_PRINTABLE.sub(" ", line).strip())
+        lines.append(_UNPRINTABLE.sub(" ", line).strip())
     return Reply(code, enhanced, " ".join(line for line in lines if line)[:MAX_TEXT])
