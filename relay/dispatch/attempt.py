@@ -82,6 +82,8 @@ class Attempter:
         lane.resize(account.max_connections)
         try:
             attempt = await self._courier.deliver(delivery, account)
+        except StoreUnavailable:  # it could not read the content
+            raise
         except Exception:  # an error of ours is not the mail's: it waits, and the log has the cause
             log.exception("%s: attempt failed by an unexpected error", delivery.id)
             return self._local_error(delivery, now)
