@@ -1,0 +1,179 @@
+"""Configuration in the store: the works that change tenants and what they own; each raises the version and tells others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relay.errors import Conflict, NotFound
+from relay.model.tenant import INSTANCE, Account, Credential, Tenant, Token
+from storage.cipher import Cipher
+from storage.rows import read_account, write_account, write_credential, write_token
+from storage.work import Lock, Row, Values, Work, execute, fetch, fetch_one, notify
+
+CHANGED = "change"
+"""What other instances are told."""
+DEFAULT_ACCOUNT = "default_account"
+"""The setting that names the instance's default account."""
+DELETED_AT_ONCE = 200
+"""Messages in one transaction when a tenant goes."""
+
+_PARTS = ("contents", "recipients", "deliveries", "attempts", "events", "messages")
+
+
+def begin_change() -> Work[int]:
+    """One change at a time; the version that it makes."""
+    yield Lock("lock_configuration", [("change",)])
+    rows = yield from fetch("raise_version")
+    yield from notify([CHANGED])
+    return int(rows[0][0])
+
+
+def _exists(statement: str, values: Values) -> Work[bool]:
+    return (yield from fetch_one(statement, values)) is not None
+
+
+def require_tenant(tenant: str) -> Work[None]:
+    """NotFound where there is none."""
+    if not (yield from _exists("tenant", {"tenant": tenant})):
+        raise NotFound(f"no tenant {tenant}")
+
+
+def add_tenant(tenant: Tenant) -> Work[None]:
+    """Conflict where the id is taken."""
+    yield from begin_change()
+    values = {
+        "id": tenant.id,
+        "name": tenant.name,
+        "default_account": tenant.default_account,
+        "created_at": tenant.created_at,
+    }
+    if tenant.id == INSTANCE or not (yield from execute("insert_tenant", values)):
+        raise Conflict(f"tenant {tenant.id} exists already")
+
+
+def delete_old_messages(tenant: str) -> Work[Sequence[str]]:
+    """Delete some messages of a tenant without open mail; their ids. Conflict while mail of it is open."""
+    yield from require_tenant(tenant)
+    if (yield from _exists("is_open_for_tenant", {"tenant": tenant})):
+        raise Conflict(f"tenant {tenant} has open mail: wait for it or cancel it")
+    rows = yield from fetch("some_messages", {"tenant": tenant, "limit": DELETED_AT_ONCE})
+    keys = [str(row[0]) for row in rows]
+    for part in _PARTS:
+        yield from execute(f"delete_{part}", given=[(key,) for key in keys])
+    return keys
+
+
+def delete_tenant(tenant: str) -> Work[None]:
+    """With all it owns but its messages, which are gone by now; Conflict where one has come in meanwhile."""
+    yield from begin_change()
+    yield from require_tenant(tenant)
+    if (yield from fetch("some_messages", {"tenant": tenant, "limit": 1})):
+        raise Conflict(f"tenant {tenant} has new mail: try again")
+    yield from execute("delete_credentials", {"tenant": tenant})
+    yield from execute("delete_tokens", {"tenant": tenant})
+    yield from execute("delete_accounts", {"owner": tenant})
+    yield from execute("delete_tenant", {"tenant": tenant})
+
+
+def set_default_account(tenant: str, account: str) -> Work[None]:
+    """Of a tenant (its own account or the instance's) or of the instance; NotFound where either is missing."""
+    yield from begin_change()
+    if tenant != INSTANCE:
+        yield from require_tenant(tenant)
+    if not (yield from _exists("account", {"owner": tenant, "account": account})) and not (
+        yield from _exists("account", {"owner": INSTANCE, "account": account})
+    ):
+        raise NotFound(f"no account {account}")
+    yield from _put_default(tenant, account)
+
+
+def _put_default(tenant: str, account: str) -> Work[None]:
+    if tenant == INSTANCE:
+        yield from execute("put_setting", {"name": DEFAULT_ACCOUNT, "value": account})
+    else:
+        yield from execute("set_default_account", {"tenant": tenant, "account": account})
+
+
+def find_account(tenant: str, account: str | None, cipher: Cipher) -> Work[Account | None]:
+    """As Directory.account resolves it."""
+    for owner, key in (yield from _candidates(tenant, account)):
+        row = yield from fetch_one("account", {"owner": owner, "account": key})
+        if row is not None:
+            return open_account(row, cipher)
+    return None
+
+
+def _candidates(tenant: str, account: str | None) -> Work[Sequence[tuple[str, str]]]:
+    if account is not None:
+        return [(tenant, account), (INSTANCE, account)]
+    found: list[tuple[str, str]] = []
+    if (row := (yield from fetch_one("tenant", {"tenant": tenant}))) and row[2] is not None:
+        found += [(tenant, row[2]), (INSTANCE, row[2])]
+    if row := (yield from fetch_one("setting", {"name": DEFAULT_ACCOUNT})):
+        found.append((INSTANCE, row[0]))
+    return found
+
+
+def open_account(row: Row, cipher: Cipher) -> Account:
+    """An account with its password in clear."""
+    owner, key, sealed = row[0], row[1], row[7]
+    return read_account(row, None if sealed is None else cipher.open(sealed, *_place(owner, key)))
+
+
+def _place(owner: str, account: str) -> tuple[str, ...]:
+    return "accounts", "password", owner, account
+
+
+def add_account(account: Account, cipher: Cipher, *, default: bool) -> Work[None]:
+    """Conflict where the owner has one of this id; NotFound where there is no such owner."""
+    version = yield from begin_change()
+    if account.tenant != INSTANCE:
+        yield from require_tenant(account.tenant)
+    sealed = None if account.password is None else cipher.seal(account.password, *_place(account.tenant, account.id))
+    if not (yield from execute("insert_account", write_account(account, sealed, version))):
+        raise Conflict(f"account {account.id} exists already")
+    if default:
+        yield from _put_default(account.tenant, account.id)
+
+
+def delete_account(owner: str, account: str) -> Work[None]:
+    """Conflict while mail waits for it. Whoever had it as default has none of its own from now on."""
+    yield from begin_change()
+    if not (yield from execute("delete_account", {"owner": owner, "account": account})):
+        raise NotFound(f"no account {account}")
+    if (yield from _exists("is_waited_for", {"queue_key": f"{owner}/{account}"})):
+        raise Conflict(f"mail waits for account {account}: cancel it, or wait until it is sent")
+    yield from execute("forget_default_account", {"account": account})
+    if owner == INSTANCE:
+        yield from execute("delete_setting", {"name": DEFAULT_ACCOUNT, "value": account})
+
+
+def add_credential(credential: Credential) -> Work[None]:
+    """Conflict where the user name is taken; NotFound where there is no such tenant."""
+    yield from begin_change()
+    yield from require_tenant(credential.tenant)
+    if not (yield from execute("insert_credential", write_credential(credential))):
+        raise Conflict(f"user name {credential.username} is taken")
+
+
+def delete_credential(tenant: str | None, username: str) -> Work[None]:
+    """NotFound."""
+    yield from begin_change()
+    if not (yield from execute("delete_credential", {"tenant": tenant, "username": username})):
+        raise NotFound(f"no credential {username}")
+
+
+def add_token(token: Token, secret_hash: str) -> Work[None]:
+    """Conflict where the id is taken; NotFound where there is no such tenant."""
+    yield from begin_change()
+    if token.tenant is not None:
+        yield from require_tenant(token.tenant)
+    if not (yield from execute("insert_token", write_token(token, secret_hash))):
+        raise Conflict(f"token {token.id} exists already")
+
+
+def delete_token(tenant: str | None, token: str) -> Work[None]:
+    """NotFound."""
+    yield from begin_change()
+    if not (yield from execute("delete_token", {"tenant": tenant, "token": token})):
+        raise NotFound(f"no token {token}")

@@ -1,0 +1,45 @@
+"""Database: what the store asks of SQLite or PostgreSQL; each is one class in one file, the only one to know its driver."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from storage.statements import Dialect
+from storage.work import T, Work
+
+
+class Hearing(Protocol):
+    """Takes what the other instances on the store notify."""
+
+    def began(self) -> None:
+        """From now on everything is heard; what came before may have been missed."""
+
+    def heard(self, payload: str) -> None:
+        """Another instance's notification."""
+
+    def ended(self) -> None:
+        """Nothing is heard until it begins again."""
+
+
+class Database(Protocol):
+    """Runs works. Its driver's errors come out as StoreUnavailable (try again) or StoreError (do something first)."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which of the two it is."""
+
+    @property
+    def groups_in_flight(self) -> int:
+        """How many transactions of a group commit may run at once."""
+
+    async def write(self, work: Work[T]) -> T:
+        """One transaction: durable when this returns, not undone by the caller's cancellation."""
+
+    async def read(self, work: Work[T]) -> T:
+        """One snapshot, which no writer waits for."""
+
+    async def listen(self, hearing: Hearing) -> None:
+        """Begin to hear the other instances, where there may be any."""
+
+    async def close(self) -> None:
+        """End what runs and close every connection."""

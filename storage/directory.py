@@ -1,0 +1,137 @@
+"""The directory: tenants and what they own (relay.contracts.Directory), read through a cache that every change empties."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from relay.errors import NotFound
+from relay.model.tenant import Account, Credential, Tenant, Token
+from storage import configuration
+from storage.cache import Cache
+from storage.cipher import Cipher
+from storage.database import Database
+from storage.rows import read_credential, read_tenant, read_token
+from storage.work import Row, T, Values, Work, fetch, fetch_one
+
+RemoveContents = Callable[[Sequence[str]], Awaitable[None]]
+
+
+class Directory:
+    """Satisfies relay.contracts.Directory."""
+
+    def __init__(self, database: Database, cipher: Cipher, remove_contents: RemoveContents) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._remove_contents = remove_contents
+        self._changing: set[asyncio.Task[None]] = set()
+        self.cache = Cache()
+
+    async def tenant(self, tenant: str) -> Tenant:
+        """See Directory."""
+        found = await self.cache.get(("tenant", tenant), lambda: self._one("tenant", {"tenant": tenant}, read_tenant))
+        if found is None:
+            raise NotFound(f"no tenant {tenant}")
+        return found
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """See Directory."""
+        return await self._all("tenants", {}, read_tenant)
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        """See Directory."""
+        await self._change(configuration.add_tenant(tenant))
+
+    async def delete_tenant(self, tenant: str) -> None:
+        """See Directory. Its closed messages go first, some at a time, so that no writer waits long."""
+        while keys := await self._database.write(configuration.delete_old_messages(tenant)):
+            await self._remove_contents(keys)
+        await self._change(configuration.delete_tenant(tenant))
+
+    async def set_default_account(self, tenant: str, account: str) -> None:
+        """See Directory."""
+        await self._change(configuration.set_default_account(tenant, account))
+
+    async def account(self, tenant: str, account: str | None) -> Account | None:
+        """See Directory."""
+        return await self.cache.get(
+            ("account", tenant, account),
+            lambda: self._database.read(configuration.find_account(tenant, account, self._cipher)),
+        )
+
+    async def owned_account(self, owner: str, account: str) -> Account:
+        """See Directory."""
+        row = await self._database.read(fetch_one("account", {"owner": owner, "account": account}))
+        if row is None:
+            raise NotFound(f"no account {account}")
+        return configuration.open_account(row, self._cipher)
+
+    async def accounts(self, owner: str | None) -> Sequence[Account]:
+        """See Directory."""
+        return await self._all("accounts", {"owner": owner}, lambda row: configuration.open_account(row, self._cipher))
+
+    async def add_account(self, account: Account, *, default: bool) -> None:
+        """See Directory."""
+        await self._change(configuration.add_account(account, self._cipher, default=default))
+
+    async def delete_account(self, owner: str, account: str) -> None:
+        """See Directory."""
+        await self._change(configuration.delete_account(owner, account))
+
+    async def credential(self, username: str) -> Credential | None:
+        """See Directory."""
+        return await self.cache.get(
+            ("credential", username), lambda: self._one("credential", {"username": username}, read_credential)
+        )
+
+    async def credentials(self, tenant: str | None) -> Sequence[Credential]:
+        """See Directory."""
+        return await self.cache.get(
+            ("credentials", tenant), lambda: self._all("credentials", {"tenant": tenant}, read_credential)
+        )
+
+    async def add_credential(self, credential: Credential) -> None:
+        """See Directory."""
+        await self._change(configuration.add_credential(credential))
+
+    async def delete_credential(self, tenant: str | None, username: str) -> None:
+        """See Directory."""
+        await self._change(configuration.delete_credential(tenant, username))
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """See Directory."""
+        return await self.cache.get(
+            ("token", secret_hash), lambda: self._one("token", {"secret_hash": secret_hash}, read_token)
+        )
+
+    async def tokens(self, tenant: str | None) -> Sequence[Token]:
+        """See Directory."""
+        return await self._all("tokens", {"tenant": tenant}, read_token)
+
+    async def add_token(self, token: Token, secret_hash: str) -> None:
+        """See Directory."""
+        await self._change(configuration.add_token(token, secret_hash))
+
+    async def revoke_token(self, tenant: str | None, token: str) -> None:
+        """See Directory."""
+        await self._change(configuration.delete_token(tenant, token))
+
+    async def _change(self, work: Work[None]) -> None:
+        """Commit and forget, even where the caller no longer waits."""
+        task = asyncio.get_running_loop().create_task(self._commit(work))
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+        await asyncio.shield(task)
+
+    async def _commit(self, work: Work[None]) -> None:
+        try:
+            await self._database.write(work)
+        finally:  # a store that went away during the commit may have kept it
+            self.cache.forget()
+
+    async def _one(self, statement: str, values: Values, read: Callable[[Row], T]) -> T | None:
+        row = await self._database.read(fetch_one(statement, values))
+        return None if row is None else read(row)
+
+    async def _all(self, statement: str, values: Values, read: Callable[[Row], T]) -> Sequence[T]:
+        return [read(row) for row in await self._database.read(fetch(statement, values))]

@@ -1,0 +1,106 @@
+"""Group commit: what waits while a transaction runs shares the next one.
+
+Nothing is ever held back to gather more (a millisecond of gathering cost 42 % of the throughput): the first item starts a
+transaction at once, and load makes the groups. A group that fails for anything but an unavailable store is taken apart and
+each of its items is run alone, so that only the culprit fails. A caller that stops waiting undoes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast
+
+from relay.errors import StoreUnavailable
+from storage.database import Database
+from storage.work import Work
+
+R = TypeVar("R")
+MAX_GROUP = 256
+"""Items in one transaction: enough to carry an fsync, few enough to hold its locks and the GIL for milliseconds."""
+
+
+class Item(Generic[R]):
+    """Something to do in a transaction, answered with an R."""
+
+    __slots__ = ()
+
+
+Outcome = object
+"""What an item is answered: its R, or a RelayError to be raised to its caller alone."""
+Compose = Callable[[Sequence[Item[object]]], Work[Sequence[Outcome]]]
+"""Makes one work of a group; its outcomes are in the order of the items."""
+
+
+class GroupCommit:
+    """Takes items from many callers and commits them together."""
+
+    def __init__(self, database: Database, compose: Compose) -> None:
+        self._database = database
+        self._compose = compose
+        self._waiting: deque[tuple[Item[object], asyncio.Future[object]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def put(self, item: Item[R]) -> R:
+        """Have an item done; answered after its commit."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._waiting.append((cast("Item[object]", item), future))
+        self._start()
+        return cast("R", await future)
+
+    async def close(self) -> None:
+        """Finish what was put in; take nothing more."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _start(self) -> None:
+        """Begin a transaction where one may: it takes what waits when it gets its turn on the loop."""
+        if self._waiting and len(self._running) < self._database.groups_in_flight:
+            task = asyncio.get_running_loop().create_task(self._commit())
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._start()
+
+    async def _commit(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        if not group:
+            return
+        try:
+            await self._run(group)
+        finally:  # cut off by the end of the loop: whether it was committed is not known
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(StoreUnavailable("the store was closed"))
+
+    async def _run(self, group: Sequence[tuple[Item[object], asyncio.Future[object]]]) -> None:
+        try:
+            outcomes = await self._database.write(self._compose([item for item, _ in group]))
+        except StoreUnavailable as error:
+            for _, future in group:
+                _answer(future, StoreUnavailable(*error.args))
+        except Exception as error:  # whoever put in the culprit is told, nobody else
+            if len(group) == 1:
+                _answer(group[0][1], error)
+            else:
+                for member in group:
+                    await self._run([member])
+        else:
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                _answer(future, outcome)
+
+
+def _answer(future: asyncio.Future[object], outcome: Outcome) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,289 @@
+"""Rows: what the model looks like in SQL, both ways. Each tuple has the order of a fragment or `rows:` line in sql/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+from typing import Any
+
+import orjson
+
+from relay.model.address import Address
+from relay.model.delivery import AccountFault, Attempt, Category, NewMessage, Phase, RecipientOutcome, Verdict
+from relay.model.event import Event, EventKind
+from relay.model.message import Message, MessageState, Priority, QueueId, Recipient, RecipientState, Source
+from relay.model.reply import Reply
+from relay.model.tenant import Account, AccountKind, Credential, Limits, OnUnknown, Scope, Tenant, TlsMode, Token
+from storage.work import Row
+
+_PRIORITIES = tuple(Priority)
+_MESSAGE_STATES = {state.value: state for state in MessageState}
+_RECIPIENT_STATES = {state.value: state for state in RecipientState}
+_SOURCES = {source.value: source for source in Source}
+
+
+def write_json(value: object) -> str:
+    """JSON as text."""
+    return orjson.dumps(value).decode()
+
+
+def write_message(message: Message) -> tuple[object, ...]:
+    """`rows:` of insert_messages."""
+    return (
+        message.id,
+        message.tenant,
+        message.sender,
+        int(message.priority),
+        message.accepted_at,
+        message.size,
+        message.message_id,
+        message.source.value,
+        message.account,
+        message.client_id,
+        message.batch,
+        message.not_before,
+        message.expires_at,
+        write_json(message.tags) if message.tags else None,
+        message.metadata,
+        message.idempotency_key,
+        message.digest,
+        int(message.eight_bit),
+        int(message.smtputf8),
+        message.state.value,
+    )
+
+
+def read_message(row: Row, first: int = 0) -> Message:
+    """{message_columns}, from column `first` on."""
+    (
+        key,
+        tenant,
+        sender,
+        priority,
+        accepted_at,
+        size,
+        message_id,
+        source,
+        account,
+        client_id,
+        batch,
+        not_before,
+        expires_at,
+        tags,
+        metadata,
+        idempotency_key,
+        digest,
+        eight_bit,
+        smtputf8,
+        state,
+    ) = row[first:] if first else row
+    return Message(
+        key,
+        tenant,
+        sender,
+        _PRIORITIES[priority],
+        accepted_at,
+        size,
+        message_id,
+        _SOURCES[source],
+        account,
+        client_id,
+        batch,
+        not_before,
+        expires_at,
+        tuple(orjson.loads(tags)) if tags else (),
+        metadata,
+        idempotency_key,
+        digest,
+        bool(eight_bit),
+        bool(smtputf8),
+        _MESSAGE_STATES[state],
+    )
+
+
+def write_content(new: NewMessage) -> tuple[str, int, bytes | None]:
+    """`rows:` of insert_contents."""
+    if isinstance(new.content, bytes):
+        return new.message.id, len(new.content), new.content
+    return new.message.id, new.content.size, None
+
+
+def read_recipient(row: Row, first: int, next_attempt_at: int | None = None) -> Recipient:
+    """{recipient_columns}, from column `first` on."""
+    position, address, state, code, enhanced, text, category, attempts, changed_at = row[first:]
+    reply = None if code is None else Reply(code, enhanced, text)
+    return Recipient(
+        position, Address(address), _RECIPIENT_STATES[state], reply, category, attempts, next_attempt_at, changed_at
+    )
+
+
+def write_reply(reply: Reply | None) -> tuple[int | None, str | None, str | None]:
+    """Code, enhanced code, text."""
+    return (None, None, None) if reply is None else (reply.code, reply.enhanced, reply.text)
+
+
+def write_event(event: Event) -> tuple[object, ...]:
+    """`rows:` of insert_events."""
+    facts = write_json(event.facts) if event.facts else None
+    return event.tenant, event.message, event.recipient, event.kind.value, event.at, facts
+
+
+def read_event(row: Row) -> Event:
+    """A row of events_of."""
+    sequence, kind, at, tenant, message, recipient, facts = row
+    known: Mapping[str, Any] = orjson.loads(facts) if facts else {}
+    return Event(EventKind(kind), at, tenant, QueueId(message), recipient, known, sequence)
+
+
+def write_attempt(message: str, delivery: int, number: int, holder: str, attempt: Attempt) -> tuple[object, ...]:
+    """`rows:` of insert_attempts."""
+    fault = attempt.fault
+    return (
+        message,
+        delivery,
+        number,
+        holder,
+        attempt.started_at,
+        attempt.finished_at,
+        attempt.next_hop,
+        attempt.peer,
+        attempt.tls,
+        int(attempt.reused),
+        None if fault is None else write_json([fault.category, fault.phase, write_reply(fault.reply), fault.detail]),
+        write_json([[o.position, o.verdict, write_reply(o.reply), o.category, o.phase] for o in attempt.outcomes]),
+    )
+
+
+def read_attempt(row: Row) -> Attempt:
+    """A row of attempts_of."""
+    outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault = row
+    return Attempt(
+        tuple(
+            RecipientOutcome(position, Verdict(verdict), _read_reply(reply), Category(category), Phase(phase))
+            for position, verdict, reply, category, phase in orjson.loads(outcomes)
+        ),
+        started_at,
+        finished_at,
+        next_hop,
+        peer,
+        tls,
+        bool(reused),
+        _read_fault(fault),
+    )
+
+
+def _read_reply(parts: Iterable[Any]) -> Reply | None:
+    code, enhanced, text = parts
+    return None if code is None else Reply(code, enhanced, text)
+
+
+def _read_fault(text: str | None) -> AccountFault | None:
+    if text is None:
+        return None
+    category, phase, reply, detail = orjson.loads(text)
+    return AccountFault(Category(category), Phase(phase), _read_reply(reply), detail)
+
+
+def read_tenant(row: Row) -> Tenant:
+    """{tenant_columns}."""
+    return Tenant(*row)
+
+
+def write_account(account: Account, password: str | None, version: int) -> dict[str, object]:
+    """The values of insert_account; `password` as ciphertext."""
+    return {
+        "tenant_id": account.tenant,
+        "id": account.id,
+        "kind": account.kind.value,
+        "host": account.host,
+        "port": account.port,
+        "tls": account.tls.value,
+        "login": account.user,
+        "password": password,
+        "max_connections": account.max_connections,
+        "max_messages_per_connection": account.max_messages_per_connection,
+        "per_minute": account.limits.per_minute,
+        "per_hour": account.limits.per_hour,
+        "per_day": account.limits.per_day,
+        "on_unknown": account.on_unknown.value,
+        "guarded": int(account.guarded),
+        "version": version,
+        "created_at": account.created_at,
+    }
+
+
+def read_account(row: Row, password: str | None) -> Account:
+    """{account_columns}; `password` in clear, in place of the ciphertext in column 7."""
+    tenant, key, kind, host, port, tls, login, _, connections, messages, minute, hour, day, unknown, guarded, *rest = (
+        row
+    )
+    version, created_at = rest
+    return Account(
+        tenant,
+        key,
+        AccountKind(kind),
+        host,
+        port,
+        TlsMode(tls),
+        login,
+        password,
+        connections,
+        messages,
+        Limits(minute, hour, day),
+        OnUnknown(unknown),
+        bool(guarded),
+        version,
+        created_at,
+    )
+
+
+def write_credential(credential: Credential) -> dict[str, object]:
+    """The values of insert_credential."""
+    return {
+        "username": credential.username,
+        "tenant_id": credential.tenant,
+        "secret_hash": credential.secret_hash,
+        "networks": write_json([str(network) for network in credential.networks]),
+        "account_id": credential.account,
+        "allowed_senders": write_json(credential.allowed_senders),
+        "priority": None if credential.priority is None else int(credential.priority),
+        "batch": credential.batch,
+        "tags": write_json(credential.tags),
+        "created_at": credential.created_at,
+    }
+
+
+def read_credential(row: Row) -> Credential:
+    """{credential_columns}."""
+    username, tenant, secret_hash, networks, account, senders, priority, batch, tags, created_at = row
+    return Credential(
+        username,
+        tenant,
+        secret_hash,
+        tuple(ip_network(network) for network in orjson.loads(networks)),
+        account,
+        tuple(orjson.loads(senders)),
+        None if priority is None else Priority(priority),
+        batch,
+        tuple(orjson.loads(tags)),
+        created_at,
+    )
+
+
+def write_token(token: Token, secret_hash: str) -> dict[str, object]:
+    """The values of insert_token."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "tenant_id": token.tenant,
+        "secret_hash": secret_hash,
+        "scopes": write_json(sorted(token.scopes)),
+        "expires_at": token.expires_at,
+        "created_at": token.created_at,
+    }
+
+
+def read_token(row: Row) -> Token:
+    """{token_columns}."""
+    key, name, tenant, scopes, expires_at, created_at = row
+    return Token(key, name, tenant, frozenset(Scope(scope) for scope in orjson.loads(scopes)), expires_at, created_at)

@@ -1,0 +1,102 @@
+"""Settling: what attempts and operators change, many in one transaction, each by the holder of its lease alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.errors import RelayError
+from relay.model.delivery import LeasedDelivery, RecipientChange, Settlement
+from relay.model.event import Event
+from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
+from storage.accepting import ready_notes
+from storage.rows import write_attempt, write_event, write_reply
+from storage.work import Work, execute, fetch, lock, notify
+
+DeliveryKey = tuple[str, int]
+"""Message id and number: what a delivery's id is made of."""
+
+SOURCES: Mapping[RecipientState, str] = {
+    state: " ".join(source for source, targets in TRANSITIONS.items() if state in targets) for state in RecipientState
+}
+"""From which states a recipient may pass into one: the table of transitions, read backwards, for SQL's LIKE."""
+
+
+class IllegalTransition(RelayError):
+    """A recipient was to pass into a state that cannot follow on its own: a bug of the caller; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A recipient of a message, changed at a time."""
+
+    message: str
+    to: RecipientChange
+    at: int
+
+
+def key_of(delivery: str) -> DeliveryKey:
+    """The key in a delivery's id."""
+    message, _, number = delivery.rpartition(".")
+    return message, int(number)
+
+
+def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool]]:
+    """Write those whose lease is still held, and say for each whether it was."""
+    first: dict[DeliveryKey, Settlement] = {}
+    for settlement in settlements:
+        first.setdefault(key_of(settlement.delivery), settlement)
+    yield from lock("lock_messages", (settlement.message for settlement in first.values()))
+    rows = yield from fetch(
+        "settle_deliveries", {"holder": holder}, [_write_settlement(key, one) for key, one in first.items()]
+    )
+    held = {(message, number) for message, number in rows}
+    written = {key: settlement for key, settlement in first.items() if key in held}
+    yield from execute(
+        "insert_attempts",
+        given=[
+            write_attempt(message, number, settlement.attempt, holder, settlement.record)
+            for (message, number), settlement in written.items()
+            if settlement.record is not None
+        ],
+    )
+    yield from change_recipients(
+        [Change(one.message, change, one.at) for one in written.values() for change in one.recipients],
+        [event for settlement in written.values() for event in settlement.events],
+    )
+    ready = [(one.queue_key, one.due) for one in written.values() if one.state is DeliveryState.READY]
+    yield from notify(ready_notes(ready))
+    return [written.get(key_of(settlement.delivery)) is settlement for settlement in settlements]
+
+
+def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
+    uncounted = 0 if settlement.counts else 1
+    return *key, settlement.attempt, settlement.queue_key, settlement.state.value, settlement.due, uncounted
+
+
+def change_recipients(changes: Sequence[Change], events: Iterable[Event]) -> Work[None]:
+    """New states, their events, and what follows for the messages, which the caller has locked."""
+    changed = yield from execute("change_recipients", given=[_write_change(change) for change in changes])
+    if changed != len(changes):
+        asked = ", ".join(f"{change.message}/{change.to.position} to {change.to.state}" for change in changes)
+        raise IllegalTransition(f"only {changed} of these transitions are legal: {asked}")
+    yield from execute("insert_events", given=[write_event(event) for event in events])
+    yield from execute("derive_message_states", given=[(key,) for key in sorted({c.message for c in changes})])
+
+
+def _write_change(change: Change) -> tuple[object, ...]:
+    to = change.to
+    sources = SOURCES[to.state]
+    reply = write_reply(to.reply)
+    return change.message, to.position, sources, to.state.value, *reply, to.category, to.attempts, change.at
+
+
+def release(deliveries: Sequence[LeasedDelivery], holder: str) -> Work[None]:
+    """Give leases back untried."""
+    rows = yield from fetch("release_deliveries", {"holder": holder}, fences(deliveries))
+    yield from notify(ready_notes([(queue_key, due) for queue_key, due in rows]))
+
+
+def fences(deliveries: Sequence[LeasedDelivery]) -> list[tuple[object, ...]]:
+    """What proves a lease besides its holder, in an order in which no two transactions wait for each other."""
+    return sorted({(*key_of(delivery.id), delivery.attempt) for delivery in deliveries})

@@ -1,0 +1,134 @@
+-- Tenants and what they own.
+
+-- setting: a value by its name
+SELECT value FROM settings WHERE name = :name;
+
+-- put_setting: keep a value
+INSERT INTO settings (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- delete_setting: forget a value if it is this one
+DELETE FROM settings WHERE name = :name AND value = :value;
+
+-- raise_version: mark a change of the configuration
+UPDATE settings SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'configuration_version'
+RETURNING CAST(value AS BIGINT);
+
+-- is_used: whether anything was ever put in
+SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
+
+-- {tenant_columns}: in the order of rows.read_tenant
+id, name, default_account, created_at
+
+-- tenant: one
+SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
+
+-- tenants: all
+SELECT {tenant_columns} FROM tenants ORDER BY id;
+
+-- insert_tenant: a new one; nothing where the id is taken
+INSERT INTO tenants ({tenant_columns}) VALUES (:id, :name, :default_account, :created_at) ON CONFLICT DO NOTHING;
+
+-- set_default_account: of a tenant
+UPDATE tenants SET default_account = :account WHERE id = :tenant;
+
+-- delete_tenant: the tenant alone; what it owns goes before
+DELETE FROM tenants WHERE id = :tenant;
+
+-- is_open_for_tenant: whether mail of a tenant is open
+SELECT 1 WHERE EXISTS (
+    SELECT 1 FROM messages WHERE tenant_id = :tenant AND state = 'open' AND state <> 'sent'
+) OR EXISTS (
+    SELECT 1 FROM messages WHERE tenant_id = :tenant AND state = 'held' AND state <> 'sent'
+) OR EXISTS (
+    SELECT 1 FROM messages WHERE tenant_id = :tenant AND state = 'preparing' AND state <> 'sent'
+);
+
+-- {account_columns}: in the order of rows.read_account
+tenant_id, id, kind, host, port, tls, login, password, max_connections, max_messages_per_connection,
+per_minute, per_hour, per_day, on_unknown, guarded, version, created_at
+
+-- account: one of an owner
+SELECT {account_columns} FROM accounts WHERE tenant_id = :owner AND id = :account;
+
+-- accounts: all, or all of an owner
+SELECT {account_columns} FROM accounts
+WHERE CAST(:owner AS TEXT) IS NULL OR tenant_id = :owner
+ORDER BY tenant_id, id;
+
+-- insert_account: a new one; nothing where the owner has one of this id
+INSERT INTO accounts ({account_columns})
+VALUES (
+    :tenant_id, :id, :kind, :host, :port, :tls, :login, :password, :max_connections, :max_messages_per_connection,
+    :per_minute, :per_hour, :per_day, :on_unknown, :guarded, :version, :created_at
+)
+ON CONFLICT DO NOTHING;
+
+-- delete_account: one
+DELETE FROM accounts WHERE tenant_id = :owner AND id = :account;
+
+-- delete_accounts: all of an owner
+DELETE FROM accounts WHERE tenant_id = :owner;
+
+-- forget_default_account: where it is gone and no other of that id takes its place
+UPDATE tenants SET default_account = NULL
+WHERE default_account = :account
+    AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = :account AND accounts.tenant_id IN (tenants.id, '*'));
+
+-- is_waited_for: whether mail waits for an account
+SELECT 1 WHERE EXISTS (
+    SELECT 1 FROM deliveries WHERE state = 'ready' AND queue_key = :queue_key
+) OR EXISTS (
+    SELECT 1 FROM deliveries WHERE state = 'leased' AND queue_key = :queue_key
+) OR EXISTS (
+    SELECT 1 FROM deliveries WHERE state = 'held' AND queue_key = :queue_key
+);
+
+-- {credential_columns}: in the order of rows.read_credential
+username, tenant_id, secret_hash, networks, account_id, allowed_senders, priority, batch, tags, created_at
+
+-- credential: by user name
+SELECT {credential_columns} FROM credentials WHERE username = :username;
+
+-- credentials: all, or all of a tenant
+SELECT {credential_columns} FROM credentials
+WHERE CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant
+ORDER BY username;
+
+-- insert_credential: a new one; nothing where the user name is taken
+INSERT INTO credentials ({credential_columns})
+VALUES (
+    :username, :tenant_id, :secret_hash, :networks, :account_id, :allowed_senders, :priority, :batch, :tags, :created_at
+)
+ON CONFLICT DO NOTHING;
+
+-- delete_credential: if it is this tenant's (NULL: any)
+DELETE FROM credentials WHERE username = :username AND (CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant);
+
+-- delete_credentials: all of a tenant
+DELETE FROM credentials WHERE tenant_id = :tenant;
+
+-- {token_columns}: in the order of rows.read_token
+id, name, tenant_id, scopes, expires_at, created_at
+
+-- token: by the hash of its secret
+SELECT {token_columns} FROM tokens WHERE secret_hash = :secret_hash;
+
+-- tokens: all, or all of a tenant
+SELECT {token_columns} FROM tokens
+WHERE CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant
+ORDER BY id;
+
+-- insert_token: a new one; nothing where id or secret are taken
+INSERT INTO tokens (id, name, tenant_id, secret_hash, scopes, expires_at, created_at)
+VALUES (:id, :name, :tenant_id, :secret_hash, :scopes, :expires_at, :created_at)
+ON CONFLICT DO NOTHING;
+
+-- delete_token: if it is this tenant's (NULL: any)
+DELETE FROM tokens WHERE id = :token AND (CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant);
+
+-- delete_tokens: all of a tenant
+DELETE FROM tokens WHERE tenant_id = :tenant;
+
+-- used_passwords: the ciphertexts that the key file must open
+SELECT password FROM accounts WHERE password IS NOT NULL;

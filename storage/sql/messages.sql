@@ -1,0 +1,105 @@
+-- Accepting messages, and the rows that an attempt or an operator changes.
+
+-- {message_columns}: the facts of a message, in the order of rows.read_message
+messages.id, messages.tenant_id, messages.sender, messages.priority, messages.accepted_at, messages.size,
+messages.internet_message_id, messages.source, messages.account_id, messages.client_id, messages.batch,
+messages.not_before, messages.expires_at, messages.tags, messages.metadata, messages.idempotency_key,
+messages.digest, messages.eight_bit, messages.smtputf8, messages.state
+
+-- {message_columns_to_insert}: the same as an INSERT names them
+id, tenant_id, sender, priority, accepted_at, size, internet_message_id, source, account_id, client_id, batch,
+not_before, expires_at, tags, metadata, idempotency_key, digest, eight_bit, smtputf8, state
+
+-- insert_messages: the facts of messages that carry neither client id nor idempotency key
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, idempotency_key text, digest text, eight_bit bigint, smtputf8 bigint, state text
+INSERT INTO messages ({message_columns_to_insert})
+SELECT {message_columns_to_insert} FROM given;
+
+-- insert_keyed_messages: messages that carry one; those whose key is taken are left out of the answer
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, idempotency_key text, digest text, eight_bit bigint, smtputf8 bigint, state text
+INSERT INTO messages ({message_columns_to_insert})
+SELECT {message_columns_to_insert} FROM given WHERE TRUE
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- message_with_idempotency_key: the message that a key had brought in before
+SELECT id, digest FROM messages WHERE tenant_id = :tenant AND idempotency_key = :key;
+
+-- message_with_client_id: the message that has a client's id
+SELECT id FROM messages WHERE tenant_id = :tenant AND client_id = :client_id;
+
+-- insert_contents: content, or word that it is kept outside
+-- rows: message_id text, size bigint, inline bytea
+INSERT INTO contents (message_id, size, inline)
+SELECT message_id, size, inline FROM given;
+
+-- insert_recipients: recipients in their order
+-- rows: message_id text, position bigint, address text, delivery bigint, state text, attempts bigint
+INSERT INTO recipients (message_id, position, address, delivery, state, attempts)
+SELECT message_id, position, address, delivery, state, attempts FROM given;
+
+-- insert_deliveries: deliveries, leased by this instance where that is asked for
+-- rows: message_id text, number bigint, tenant_id text, queue_key text, priority bigint, due bigint, leased bigint
+INSERT INTO deliveries (message_id, number, tenant_id, queue_key, priority, due, state, attempt, holder, lease_until)
+SELECT
+    message_id, number, tenant_id, queue_key, priority, due,
+    CASE leased WHEN 1 THEN 'leased' ELSE 'ready' END,
+    leased,
+    CASE leased WHEN 1 THEN CAST(:holder AS TEXT) END,
+    CASE leased WHEN 1 THEN {lease_clock} + CAST(:lease AS BIGINT) END
+FROM given;
+
+-- insert_events: what happened
+-- rows: tenant_id text, message_id text, recipient text, kind text, at bigint, facts text
+INSERT INTO events (tenant_id, message_id, recipient, kind, at, facts)
+SELECT tenant_id, message_id, recipient, kind, at, facts FROM given;
+
+-- insert_attempts: what was tried
+-- rows: message_id text, delivery bigint, number bigint, holder text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text
+INSERT INTO attempts
+    (message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes)
+SELECT message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes
+FROM given;
+
+-- change_recipients: new states, each only from a state that may pass into it (`sources` names them)
+-- rows: message_id text, position bigint, sources text, state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint
+UPDATE recipients SET
+    state = given.state,
+    reply_code = given.reply_code,
+    reply_enhanced = given.reply_enhanced,
+    reply_text = given.reply_text,
+    category = given.category,
+    attempts = given.attempts,
+    changed_at = given.changed_at
+FROM given
+WHERE recipients.message_id = given.message_id
+    AND recipients.position = given.position
+    AND given.sources LIKE '%' || recipients.state || '%';
+
+-- derive_message_states: the state of messages from all their recipients (relay.model.message.derive_state in SQL)
+-- rows: id text
+WITH tally AS (
+    SELECT
+        message_id,
+        count(*) AS recipients,
+        count(CASE WHEN state IN ('queued', 'deferred', 'unknown') THEN 1 END) AS open,
+        count(CASE state WHEN 'held' THEN 1 END) AS held,
+        count(CASE state WHEN 'captured' THEN 1 END) AS captured,
+        count(CASE state WHEN 'sent' THEN 1 END) AS sent,
+        count(CASE state WHEN 'cancelled' THEN 1 END) AS cancelled
+    FROM recipients
+    WHERE message_id IN (SELECT id FROM given)
+    GROUP BY message_id
+)
+UPDATE messages SET
+    state = CASE
+        WHEN tally.open > 0 THEN 'open'
+        WHEN tally.held > 0 THEN 'held'
+        WHEN tally.captured > 0 THEN 'captured'
+        WHEN tally.sent = tally.recipients THEN 'sent'
+        WHEN tally.sent > 0 THEN 'partial'
+        WHEN tally.cancelled = tally.recipients THEN 'cancelled'
+        ELSE 'failed'
+    END
+FROM tally
+WHERE messages.id = tally.message_id;

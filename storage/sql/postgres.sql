@@ -1,0 +1,98 @@
+-- What must be written otherwise for PostgreSQL.
+
+-- {lease_clock}: what leases are measured by
+-- differs because instances on several hosts agree on no clock but the database's
+CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
+
+-- {wall_clock}: what due times are held against
+-- differs for the same reason
+CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
+
+-- claim: lease the first due deliveries of a queue, most urgent first
+-- differs because other instances claim at the same time: what they have locked is passed over
+WITH immediate AS MATERIALIZED (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 0 AND due <= {wall_clock}
+    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT)
+    FOR UPDATE SKIP LOCKED
+), high AS MATERIALIZED (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 1 AND due <= {wall_clock}
+    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT) - (SELECT count(*) FROM immediate)
+    FOR UPDATE SKIP LOCKED
+), medium AS MATERIALIZED (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 2 AND due <= {wall_clock}
+    ORDER BY due, message_id, number
+    LIMIT CAST(:limit AS BIGINT) - (SELECT count(*) FROM immediate) - (SELECT count(*) FROM high)
+    FOR UPDATE SKIP LOCKED
+), low AS MATERIALIZED (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 3 AND due <= {wall_clock}
+    ORDER BY due, message_id, number
+    LIMIT CAST(:limit AS BIGINT)
+        - (SELECT count(*) FROM immediate) - (SELECT count(*) FROM high) - (SELECT count(*) FROM medium)
+    FOR UPDATE SKIP LOCKED
+), urgent AS (
+    SELECT * FROM immediate UNION ALL SELECT * FROM high UNION ALL SELECT * FROM medium UNION ALL SELECT * FROM low
+)
+UPDATE deliveries SET
+    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+FROM urgent
+WHERE deliveries.message_id = urgent.message_id AND deliveries.number = urgent.number
+RETURNING deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt;
+
+-- recover: make the deliveries of dead leases ready again
+-- differs because others recover at the same time
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+FROM (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'leased' AND lease_until <= {lease_clock}
+    FOR UPDATE SKIP LOCKED
+) AS dead
+WHERE deliveries.message_id = dead.message_id AND deliveries.number = dead.number
+RETURNING deliveries.queue_key, deliveries.due;
+
+-- lock_messages: keep others from settling the same messages until the states derived from their recipients stand
+-- differs because two deliveries of one message may be settled at the same time
+-- rows: id text
+SELECT messages.id FROM messages WHERE messages.id IN (SELECT id FROM given) ORDER BY messages.id FOR NO KEY UPDATE;
+
+-- lock_deliveries: keep others from claiming what an operator is about to change
+-- differs because others claim at the same time
+-- rows: message_id text
+SELECT deliveries.number FROM deliveries WHERE deliveries.message_id IN (SELECT message_id FROM given)
+ORDER BY deliveries.message_id, deliveries.number FOR UPDATE;
+
+-- lock_configuration: one change of the configuration, migration or first start at a time
+-- differs because several instances may make one at the same time; the number spells STAGEPOS
+-- rows: reason text
+SELECT pg_advisory_xact_lock(6004495977553088339) FROM given;
+
+-- notify: tell the other instances
+-- differs because there are other instances
+-- rows: payload text
+SELECT pg_notify('stagepost', given.payload) FROM given;
+
+-- write_chunk: one piece of a large content
+-- differs because a large content is a file beside SQLite
+INSERT INTO content_chunks (message_id, n, written_at, octets)
+VALUES (:message, :n, {wall_clock}, :octets);
+
+-- read_chunk: one piece of a large content
+-- differs because a large content is a file beside SQLite
+SELECT octets FROM content_chunks WHERE message_id = :message AND n = :n;
+
+-- delete_chunks: a content that is not to be kept
+-- differs because a large content is a file beside SQLite
+-- rows: message_id text
+DELETE FROM content_chunks WHERE message_id IN (SELECT message_id FROM given);
+
+-- sweep_chunks: large contents that no message came to own in :age µs
+-- differs because a large content is a file beside SQLite
+DELETE FROM content_chunks WHERE message_id IN (
+    SELECT content_chunks.message_id FROM content_chunks
+    WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = content_chunks.message_id)
+    GROUP BY content_chunks.message_id
+    HAVING max(content_chunks.written_at) < {wall_clock} - CAST(:age AS BIGINT)
+);

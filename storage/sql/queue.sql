@@ -1,0 +1,104 @@
+-- Leases, and looking at the queue without touching it.
+
+-- claimed_messages: facts and inline content of the messages of claimed deliveries
+-- rows: id text
+SELECT contents.inline, {message_columns}
+FROM given
+JOIN messages ON messages.id = given.id
+LEFT JOIN contents ON contents.message_id = given.id;
+
+-- claimed_recipients: the recipients that are to be attempted
+-- rows: message_id text, number bigint
+SELECT recipients.message_id, recipients.delivery, {recipient_columns}
+FROM given
+JOIN recipients ON recipients.message_id = given.message_id AND recipients.delivery = given.number
+WHERE recipients.state IN ('queued', 'deferred', 'unknown')
+ORDER BY recipients.message_id, recipients.position;
+
+-- {recipient_columns}: a recipient, in the order of rows.read_recipient
+recipients.position, recipients.address, recipients.state, recipients.reply_code, recipients.reply_enhanced,
+recipients.reply_text, recipients.category, recipients.attempts, recipients.changed_at
+
+-- {next_due}: when `keys.queue_key` is due next: one look-up for each priority, however long the queue is
+(
+    SELECT min(due) FROM (
+        SELECT min(due) AS due FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 0
+        UNION ALL
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 1
+        UNION ALL
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 2
+        UNION ALL
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 3
+    ) AS earliest
+)
+
+-- next_dues: when queues are due next, and the clock that says so
+-- rows: queue_key text
+SELECT keys.queue_key, {next_due}, {wall_clock} FROM given AS keys;
+
+-- heads: every queue with ready deliveries, hopping from key to key in the index, and the clock
+WITH RECURSIVE keys (queue_key) AS (
+    SELECT min(queue_key) FROM deliveries WHERE state = 'ready'
+    UNION ALL
+    SELECT (SELECT min(deliveries.queue_key) FROM deliveries WHERE state = 'ready' AND deliveries.queue_key > keys.queue_key)
+    FROM keys
+    WHERE keys.queue_key IS NOT NULL
+)
+SELECT keys.queue_key, {next_due}, {wall_clock} FROM keys WHERE keys.queue_key IS NOT NULL;
+
+-- settle_deliveries: what attempts led to, only for whom the lease is still theirs
+-- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint
+UPDATE deliveries SET
+    state = given.state,
+    queue_key = given.queue_key,
+    due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
+    attempt = deliveries.attempt - given.uncounted,
+    holder = NULL,
+    lease_until = NULL
+FROM given
+WHERE deliveries.message_id = given.message_id
+    AND deliveries.number = given.number
+    AND deliveries.attempt = given.attempt
+    AND deliveries.state = 'leased'
+    AND deliveries.holder = :holder
+RETURNING deliveries.message_id, deliveries.number;
+
+-- release_deliveries: give leases back untried, each in its old place
+-- rows: message_id text, number bigint, attempt bigint
+UPDATE deliveries SET state = 'ready', attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL
+FROM given
+WHERE deliveries.message_id = given.message_id
+    AND deliveries.number = given.number
+    AND deliveries.attempt = given.attempt
+    AND deliveries.state = 'leased'
+    AND deliveries.holder = :holder
+RETURNING deliveries.queue_key, deliveries.due;
+
+-- renew_deliveries: extend leases that are still held
+-- rows: message_id text, number bigint, attempt bigint
+UPDATE deliveries SET lease_until = {lease_clock} + CAST(:lease AS BIGINT)
+FROM given
+WHERE deliveries.message_id = given.message_id
+    AND deliveries.number = given.number
+    AND deliveries.attempt = given.attempt
+    AND deliveries.state = 'leased'
+    AND deliveries.holder = :holder
+RETURNING deliveries.message_id, deliveries.number;
+
+-- release_holder: at the start of an instance, the leases of its former life are dead
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+WHERE state = 'leased' AND holder = :holder
+RETURNING queue_key, due;
+
+-- open_deliveries: how many deliveries are not done
+SELECT
+    (SELECT count(*) FROM deliveries WHERE state = 'ready')
+    + (SELECT count(*) FROM deliveries WHERE state = 'leased')
+    + (SELECT count(*) FROM deliveries WHERE state = 'held');
+
+-- queue_counts: deliveries by queue and state, and the earliest due time of the ready ones
+SELECT queue_key, 'ready', count(*), min(due) FROM deliveries WHERE state = 'ready' GROUP BY queue_key
+UNION ALL
+SELECT queue_key, 'leased', count(*), NULL FROM deliveries WHERE state = 'leased' GROUP BY queue_key
+UNION ALL
+SELECT queue_key, 'held', count(*), NULL FROM deliveries WHERE state = 'held' GROUP BY queue_key;

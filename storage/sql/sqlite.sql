@@ -1,0 +1,54 @@
+-- What must be written otherwise for SQLite.
+
+-- {lease_clock}: what leases are measured by
+-- differs because leases on one host are measured by the machine's clock since boot, which never steps
+CAST(:boot AS BIGINT)
+
+-- {wall_clock}: what due times are held against
+-- differs because the one instance and its store share a clock, and tests own it
+CAST(:now AS BIGINT)
+
+-- claim: lease the first due deliveries of a queue, most urgent first
+-- differs because SQLite has one writer: nothing is locked by others, and nothing is to be passed over
+UPDATE deliveries SET
+    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+FROM (
+    SELECT * FROM (
+        SELECT message_id, number FROM deliveries
+        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 0 AND due <= :now
+        ORDER BY due, message_id, number LIMIT :limit
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT message_id, number FROM deliveries
+        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 1 AND due <= :now
+        ORDER BY due, message_id, number LIMIT :limit
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT message_id, number FROM deliveries
+        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 2 AND due <= :now
+        ORDER BY due, message_id, number LIMIT :limit
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT message_id, number FROM deliveries
+        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 3 AND due <= :now
+        ORDER BY due, message_id, number LIMIT :limit
+    )
+    LIMIT :limit
+) AS urgent
+WHERE deliveries.message_id = urgent.message_id AND deliveries.number = urgent.number
+RETURNING deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt;
+
+-- recover: make the deliveries of dead leases ready again
+-- differs because nothing is locked by others
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+WHERE state = 'leased' AND lease_until <= :boot
+RETURNING queue_key, due;
+
+-- release_all: at the start, every lease is dead
+-- differs because the file's lock proves that no other instance is there to hold one
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+WHERE state = 'leased'
+RETURNING queue_key, due;

@@ -1,0 +1,119 @@
+"""Statements: the SQL of the store, read once from `storage/sql/*.sql` and put into each database's form.
+
+A statement begins with `-- name: what it does`; `-- {name}: …` begins a fragment, which others take in by `{name}`. Values
+are written `:name`. A line `-- rows: id text, at bigint` says that the statement works on many rows at once: it sees them as
+the table `given`, a VALUES list in SQLite, unnested arrays in PostgreSQL.
+
+`sqlite.sql` and `postgres.sql` hold only what must differ and say why; the other files are shared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from storage.work import Values
+
+Dialect = Literal["sqlite", "postgres"]
+
+_HEAD = re.compile(r"^-- (\{[a-z_]+\}|[a-z_]+): .+$", re.MULTILINE)
+_ROWS = re.compile(r"^-- rows: (.+)$", re.MULTILINE)
+_FRAGMENT = re.compile(r"\{([a-z_]+)\}")
+_VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
+_COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement in a database's form."""
+
+    name: str
+    text: str
+    """With its placeholders; of a SQLite statement with rows, what follows the VALUES list."""
+    names: tuple[str, ...]
+    """The values it takes, in the order of its placeholders."""
+    columns: tuple[str, ...] = ()
+    """Of `given`; empty where it takes no rows."""
+
+    def bind(self, values: Values) -> list[object]:
+        """The values in their order."""
+        return [values[name] for name in self.names]
+
+    def for_rows(self, count: int) -> str:
+        """SQLite's text for so many rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"WITH given ({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}){self.text}"
+
+
+@cache
+def load(dialect: Dialect) -> Mapping[str, Statement]:
+    """Every statement by name."""
+    sources = dict(read_sources(dialect))
+    fragments = {name[1:-1]: text for name, text in sources.items() if name.startswith("{")}
+    return {
+        name: _render(name, _expand(text, fragments), dialect)
+        for name, text in sources.items()
+        if not name.startswith("{")
+    }
+
+
+def read_sources(dialect: Dialect) -> list[tuple[str, str]]:
+    """Name (a fragment's in braces) and text of every block in the shared files and the dialect's own."""
+    other = {"sqlite": "postgres.sql", "postgres": "sqlite.sql"}[dialect]
+    found: list[tuple[str, str]] = []
+    for file in sorted(resources.files("storage").joinpath("sql").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql") and file.name != other:
+            found += _split(file.read_text("utf-8"))
+    if len({name for name, _ in found}) != len(found):
+        raise ValueError("a statement's name is used twice in storage/sql")
+    return found
+
+
+def _split(text: str) -> list[tuple[str, str]]:
+    heads = [head for head in _HEAD.finditer(text) if head[1] != "rows"]
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    return [(head[1], text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+
+
+def _expand(text: str, fragments: Mapping[str, str]) -> str:
+    while found := _FRAGMENT.search(text):
+        text = text.replace(found[0], _COMMENT.sub("", fragments[found[1]]).strip())
+    return text
+
+
+def _render(name: str, text: str, dialect: Dialect) -> Statement:
+    rows = _ROWS.search(text)
+    columns = [tuple(column.split()) for column in rows[1].split(",")] if rows else []
+    body = _COMMENT.sub("", text).strip().removesuffix(";")
+    names: list[str] = []
+    if dialect == "sqlite":
+        # One placeholder each, even where a name comes again: numbered and named ones cannot be mixed with a VALUES list.
+        names = [found[1] for found in _VALUE.finditer(body)]
+        body = _VALUE.sub("?", body)
+        return Statement(name, _after_with(body) if columns else body, tuple(names), tuple(c for c, _ in columns))
+    return _render_postgres(name, body, columns)
+
+
+def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -> Statement:
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${len(columns) + names.index(found[1]) + 1}"
+
+    body = _VALUE.sub(number, body)
+    if columns:
+        arrays = ", ".join(f"${at}::{kind}[]" for at, (_, kind) in enumerate(columns, 1))
+        given = ", ".join(column for column, _ in columns)
+        body = f"WITH given ({given}) AS (SELECT * FROM unnest({arrays})){_after_with(body)}"  # noqa: S608 - our own text
+    return Statement(name, body, tuple(names), tuple(column for column, _ in columns))
+
+
+def _after_with(body: str) -> str:
+    """What follows `given` in the WITH clause: further tables of the statement's own, or the statement."""
+    return f",{body.removeprefix('WITH')}" if body.startswith("WITH ") else f" {body}"

@@ -1,0 +1,216 @@
+"""The Store: one database behind the contracts that the relay knows, opened and closed as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from relay import contracts
+from relay.clock import Clock
+from relay.errors import RelayError, StoreError, StoreUnavailable
+from storage.archive import Archive
+from storage.cipher import Cipher, key_id_of, make_keys, read_keys
+from storage.contents import Chunks, Contents, Files
+from storage.database import Database
+from storage.directory import Directory
+from storage.migrate import migrate, read_migrations
+from storage.postgres import open_postgres
+from storage.queue import Queue, ReadyCallback
+from storage.spool import Spool
+from storage.sqlite import open_sqlite
+from storage.work import Lock, Work, execute, fetch, fetch_one
+
+INLINE_LIMIT = 64 * 1024
+"""Content up to this size (octets) is committed with its message."""
+READY_WITHIN = 5.0
+"""Seconds in which a store that is ready answers."""
+_KEY_ID = "key_id"
+"""The setting that names the key which encrypts."""
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """What relay.app hands to the parts."""
+
+    queue: contracts.MessageQueue
+    contents: contracts.ContentStore
+    archive: contracts.MessageArchive
+    directory: contracts.Directory
+    is_new: bool
+    """Nobody had put anything in when it was opened."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        contents: Contents,
+        archive: Archive,
+        directory: Directory,
+        *,
+        is_new: bool,
+    ) -> None:
+        """Use `open_store`."""
+        self.queue = queue
+        self.contents = contents
+        self.archive = archive
+        self.directory = directory
+        self.is_new = is_new
+        self._database = database
+        self._queue = queue
+        self._contents = contents
+        self._directory = directory
+        self._callbacks: list[ReadyCallback] = []
+        self._catching_up: asyncio.Task[None] | None = None
+
+    def on_ready(self, callback: ReadyCallback) -> None:
+        """Have told what becomes ready otherwise than by this process's own accept and settle: queue key and due time."""
+        self._callbacks.append(callback)
+
+    async def ready(self) -> None:
+        """Whether the store answers: raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                await self._database.read(fetch_one("setting", {"name": _KEY_ID}))
+        except TimeoutError:
+            raise StoreUnavailable(f"the store does not answer within {READY_WITHIN:.0f} s") from None
+
+    async def sweep(self) -> int:
+        """Remove large contents whose message never came; for the janitor."""
+        return await self._contents.sweep()
+
+    async def close(self) -> None:
+        """Commit what was put in, then close. The leases that are still held run out, or are taken up at the next start."""
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            await asyncio.gather(self._catching_up, return_exceptions=True)
+        await self._queue.close()
+        await self._database.close()
+
+    # -- hearing other instances (storage.database.Hearing) -------------------------------------------------------------
+
+    def began(self) -> None:
+        """What was missed is made good: the cache is emptied, and every queue is looked at."""
+        self._directory.cache.enabled = True
+        self._directory.cache.forget()
+        self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
+
+    def ended(self) -> None:
+        """Changes are not heard of: nothing is kept in memory until they are."""
+        self._directory.cache.enabled = False
+        self._directory.cache.forget()
+
+    def heard(self, payload: str) -> None:
+        """A change of the configuration, or a delivery that is ready."""
+        kind, _, rest = payload.partition(" ")
+        if kind == "ready":
+            due, _, queue_key = rest.partition(" ")
+            self.tell_ready(queue_key, int(due))
+        else:
+            self._directory.cache.forget()
+
+    def tell_ready(self, queue_key: str, due: int) -> None:
+        """Pass it on."""
+        for callback in self._callbacks:
+            callback(queue_key, due)
+
+    async def _catch_up(self) -> None:
+        try:
+            for head in await self._queue.heads():
+                self.tell_ready(head.queue_key, head.next_due)
+        except RelayError as error:
+            log.warning("looking at the queues again: %s", error)
+
+
+async def open_store(
+    url: str,
+    *,
+    holder: str,
+    lease: int,
+    clock: Clock,
+    key_file: Path,
+    spool: Path | None = None,
+    inline_limit: int = INLINE_LIMIT,
+) -> Store:
+    """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
+
+    `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
+    large content (None: beside the database). Raises StoreError (do something first) or StoreUnavailable (try again).
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        path = sqlite_path(url)
+        database: Database = await open_sqlite(path)
+        large_in = Spool(spool or path.with_name(f"{path.name}.spool"))
+    elif scheme in {"postgresql", "postgres"}:
+        database, large_in = await open_postgres(url), None
+    else:
+        raise StoreError("storage.url must be sqlite:///path or postgresql://…")
+    try:
+        store = await _assemble(database, large_in, holder, lease, clock, key_file, inline_limit)
+        await database.listen(store)
+    except BaseException:
+        await database.close()
+        raise
+    return store
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of `sqlite:///path`, which is always absolute."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc or not path.strip("/"):
+        raise StoreError("storage.url must name an absolute path: sqlite:///var/lib/stagepost/stagepost.db")
+    return Path(f"/{path.lstrip('/')}")
+
+
+async def _assemble(
+    database: Database, spool: Spool | None, holder: str, lease: int, clock: Clock, key_file: Path, inline_limit: int
+) -> Store:
+    await database.write(migrate(read_migrations(database.dialect), clock.now()))
+    cipher = await _open_cipher(database, key_file)
+    if spool is not None:
+        await asyncio.to_thread(spool.prepare)
+    contents = Contents(database, Files(database, spool) if spool else Chunks(database), inline_limit)
+    directory = Directory(database, cipher, contents.remove)
+    told: list[Store] = []
+
+    def tell_ready(queue_key: str, due: int) -> None:
+        for store in told:
+            store.tell_ready(queue_key, due)
+
+    queue = Queue(database, holder=holder, lease=lease, clock=clock, on_ready=tell_ready)
+    is_used = await database.read(fetch_one("is_used"))
+    if released := await queue.release_former_life():
+        log.info("%d deliveries were being attempted when this instance last ended: ready again", released)
+    store = Store(database, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None)
+    told.append(store)
+    return store
+
+
+async def _open_cipher(database: Database, key_file: Path) -> Cipher:
+    """The keys that belong to the store; a key is made only for a store that has never known one."""
+    cipher = await asyncio.to_thread(read_keys, key_file)
+    if cipher is None:
+        if known := await database.read(_known_keys()):
+            raise StoreError(
+                f"the store was encrypted with key {known[0]} and there is no key file {key_file}: "
+                "put the key file that belongs to this store there"
+            )
+        cipher = await asyncio.to_thread(make_keys, key_file)
+    await database.write(_adopt(cipher))
+    return cipher
+
+
+def _known_keys() -> Work[list[str]]:
+    current = yield from fetch_one("setting", {"name": _KEY_ID})
+    passwords = yield from fetch("used_passwords")
+    return sorted({*([current[0]] if current else []), *(key_id_of(row[0]) for row in passwords)})
+
+
+def _adopt(cipher: Cipher) -> Work[None]:
+    yield Lock("lock_configuration", [("key",)])
+    cipher.require((yield from _known_keys()))
+    yield from execute("put_setting", {"name": _KEY_ID, "value": cipher.key_id})
