@@ -1,0 +1,134 @@
+"""The command loop: from lines to commands, each with its reply, whatever goes wrong in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar
+
+from relay.errors import Refusal, Rejected, StoreUnavailable
+from relay.ingress.connection import Connection
+from relay.ingress.faults import ClientGone, ClientTooSlow, ProtocolError
+from relay.model.reply import Reply
+
+logger = logging.getLogger(__name__)
+
+_LINE = 512
+_MAX_LINE = 2048
+_LONG_LINES = {b"MAIL": 1024, b"RCPT": 1024, b"AUTH": _MAX_LINE}
+"""Octets with CRLF: RFC 5321 §4.5.3.1.4, and what SIZE, BODY, SMTPUTF8 and AUTH= add; AUTH: room for an initial response."""
+_MAX_SKIPPED = 64 * 1024
+_MANY_REPLIES = 50
+_HTTP_VERBS = frozenset(b"GET POST PUT HEAD OPTIONS CONNECT DELETE PATCH TRACE PRI".split())
+_BAD_LINE_END = Reply(500, "5.5.2", "command line must end with <CR><LF>")
+_NOT_SMTP = Reply(421, "4.7.0", "this is not an HTTP server")
+
+Verb = Callable[["CommandLoop", str | None], Awaitable[None]]
+
+
+class CommandLoop(Connection):
+    """Reads commands and carries out what `verbs` has for them."""
+
+    verbs: ClassVar[Mapping[bytes, Verb]] = {}
+
+    async def _handle_client(self) -> None:
+        try:
+            if self._implicit_tls is not None:
+                await self._start_tls(self._implicit_tls)
+            self.say(f"220 {self._settings.hostname} ESMTP Stagepost\r\n".encode("ascii", "replace"))
+            while self._open:
+                line = self._reader.take_line()
+                if line is None:
+                    line = await self._next_line()
+                await self._execute(line)
+                if len(self._out) > _MANY_REPLIES:
+                    await self._drain()
+                if self._stopping and self._open:
+                    self._say_goodbye()
+        except ClientTooSlow:
+            self.reply(Refusal.TOO_SLOW.reply())
+        except ClientGone:
+            pass
+        except Exception:
+            logger.exception("session with %s failed", self.peer)
+        finally:
+            self._hang_up()
+
+    async def _next_line(self) -> bytes:
+        """The next line, however long it takes to come within the time for one; one too long comes cut, without its end."""
+        left = min(self._settings.command_timeout, self._idle_since + self._settings.session_timeout - self.loop.time())
+        buffer = self._reader.buffer
+        start = b""
+        skipped = 0
+        while (line := self._reader.take_line()) is None:
+            if len(buffer) > _MAX_LINE:
+                start = start or bytes(buffer[:_MAX_LINE])
+                skipped += len(buffer)
+                buffer.clear()
+                if skipped > _MAX_SKIPPED:
+                    self.reply(Refusal.TOO_MANY_ERRORS.reply())
+                    raise ClientGone
+            left -= await self._wait(left)
+        return start or line
+
+    async def _execute(self, line: bytes) -> None:
+        """Carry out one command; whatever goes wrong in it has its reply."""
+        try:
+            verb, _, rest = self.whole_line(line).partition(b" ")
+            method = self.verbs.get(verb) or self._find(verb, line)
+            if len(line) > _LINE and len(line) > _LONG_LINES.get(verb.upper(), _LINE):
+                raise ProtocolError(500, "5.5.2", "command line too long")
+            await method(self, _read_argument(rest))
+        except ProtocolError as fault:
+            self._errors += 1
+            self.reply(fault.reply)
+        except Rejected as rejected:
+            self._junk += 1
+            self.reply(rejected.reply)
+        except (ClientGone, ClientTooSlow):
+            raise
+        except StoreUnavailable as fault:
+            logger.warning("the store is not available: %s", fault)
+            self.reply(Refusal.STORE_DOWN.reply())
+        except Exception:
+            logger.exception("unexpected error in a command of %s", self.peer)
+            self.reply(Refusal.UNEXPECTED.reply())
+        if self._open and (self._errors > self._settings.max_errors or self._junk > self._settings.max_junk):
+            del self._out[-1:]  # the reply it would have had
+            self.reply(Refusal.TOO_MANY_ERRORS.reply())
+
+    def _find(self, verb: bytes, line: bytes) -> Verb:
+        verb = verb.upper()
+        if method := self.verbs.get(verb):
+            return method
+        if verb in _HTTP_VERBS or b" HTTP/" in line:
+            # A web page, or an HTTP client tricked into it, may be talking through its request to us; the lines to
+            # come would be commands.
+            self.reply(_NOT_SMTP)
+            raise ClientGone
+        raise ProtocolError(500, "5.5.1" if verb.isalpha() else "5.5.2", "command not recognized")
+
+    def whole_line(self, line: bytes) -> bytes:
+        """The line without its CRLF. Refuses one that ends in a bare LF, or is the beginning of one without end."""
+        if line[-2:] == b"\r\n" and len(line) <= _MAX_LINE:
+            return line[:-2]
+        if len(line) >= _MAX_LINE:
+            if b" HTTP/" in line:
+                self._find(b"", line)
+            raise ProtocolError(500, "5.5.2", "line too long")
+        # Who ends lines so is broken, or smuggles: what follows need not be what its author meant.
+        self.reply(_BAD_LINE_END)
+        raise ClientGone
+
+
+def _read_argument(rest: bytes) -> str | None:
+    """A command's argument as text; ProtocolError where it is no text, or holds a control character."""
+    if not rest:
+        return None
+    try:
+        text = rest.strip(b" ").decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(500, "5.5.2", "command line is not UTF-8") from None
+    if not text.isprintable():
+        raise ProtocolError(500, "5.5.2", "command line holds a control character")
+    return text or None

@@ -1,0 +1,234 @@
+"""Connection: one client's connection, from the greeting to the end, whatever is said on it.
+
+A subclass of aiosmtpd's SMTP, in three steps: Connection, CommandLoop, Session. Its costs and gaps are overridden (figures
+in docs/architecture.md): commands that wait in the buffer are carried out without a switch of tasks, and their replies
+leave in one write; one timer serves all deadlines and is moved, not made anew; nothing is logged that a client sent. A
+half-closed connection still gets its replies. tests/ingress/test_upstream.py fails when a method of aiosmtpd or asyncio
+that is overridden or relied upon changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiosmtpd.smtp import SMTP
+
+from relay.errors import Refusal
+from relay.ingress.context import DoorContext
+from relay.ingress.faults import ClientGone, ClientTooSlow, encode_reply
+from relay.ingress.inbox import Inbox
+from relay.model.reply import Reply
+
+logger = logging.getLogger(__name__)
+# It logs what clients send, AUTH included (aiosmtpd 1.4.6, smtp.py, `_handle_client`).
+logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+_LINGER = 10.0
+"""Seconds that a client has to read our last words."""
+
+
+class Connection(SMTP):
+    """Lifecycle, deadlines, replies, TLS. `left` is called once it has ended."""
+
+    _timeout_handle: asyncio.TimerHandle
+    transport: asyncio.Transport | None
+
+    if TYPE_CHECKING:  # of asyncio's StreamReaderProtocol
+        _paused: bool
+        _over_ssl: bool
+
+        async def _drain_helper(self) -> None: ...
+
+    def __init__(
+        self,
+        context: DoorContext,
+        peer: str,
+        left: Callable[[Connection], None],
+        *,
+        implicit_tls: ssl.SSLContext | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        # Not SMTP.__init__, which inspects every member of itself and of a handler for each connection.
+        self._reader: Inbox = Inbox(loop)
+        asyncio.StreamReaderProtocol.__init__(self, self._reader, loop=loop)
+        self.loop = loop
+        self._context = context
+        self._settings = context.settings
+        self._left = left
+        self._implicit_tls = implicit_tls
+        self.peer = peer
+        self.transport = None
+        # What connection_made and connection_lost of SMTP look at.
+        self._original_transport = None
+        self._handler_coroutine = None
+        self._out: list[bytes] = []
+        self._deadline = math.inf
+        self._armed_for = math.inf
+        self._open = True
+        self._over = False
+        self._stopping = False
+        self._handshaking = False
+        self._in_message = False
+        self._errors = 0
+        self._junk = 0
+        self._idle_since = loop.time()
+        self.tls_version: str | None = None
+
+    # --- lifecycle -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The client is there: greet it, in a task of its own."""
+        if self._implicit_tls is not None and isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()  # until the handshake reads
+        self._arm(self.loop.time() + self._settings.command_timeout)
+        super().connection_made(transport)
+        self._context.observer.connection_opened(self.peer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended. What still runs for it is cancelled: a message not yet committed is not taken."""
+        if self._over:
+            return
+        self._over = True
+        super().connection_lost(error)
+        self._context.observer.connection_closed(self.peer)
+        self._left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the client."""
+        self._reader.feed_data(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more, but may be waiting for replies: aiosmtpd would cancel a commit here."""
+        self._reader.feed_eof()
+        return not self._over_ssl
+
+    def shut_down(self) -> None:
+        """Say goodbye now, or after the message that is coming in."""
+        self._stopping = True
+        if self._handshaking:
+            self.abort()
+        elif not self._in_message:
+            self._say_goodbye()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _say_goodbye(self) -> None:
+        self.reply(Refusal.SHUTTING_DOWN.reply())
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._open = False
+        if self.transport is not None:
+            self.flush()
+            self._reset_timeout(_LINGER)
+            self.transport.close()
+
+    # --- deadlines -------------------------------------------------------------------------------------------------
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Set the deadline. The timer stands at it or before, and finds out for itself when it was moved on."""
+        self._deadline = self.loop.time() + (duration or self._settings.command_timeout)
+        if self._deadline < self._armed_for:
+            self._timeout_handle.cancel()
+            self._arm(self._deadline)
+
+    def _arm(self, when: float) -> None:
+        self._armed_for = when
+        self._timeout_handle = self.loop.call_at(when, self._timeout_cb)
+
+    def _timeout_cb(self) -> None:
+        now = self.loop.time()
+        if self._deadline > now + 0.001:
+            self._arm(min(self._deadline, now + self._settings.command_timeout))
+        elif self._paused or not self._open:
+            self.abort()  # the client does not even read what we say
+        else:
+            self._arm(now + self._settings.command_timeout)
+            self._reader.set_exception(ClientTooSlow())
+
+    async def _wait(self, seconds: float) -> float:
+        """Send what is to be said, then wait for more to read; answers for how long, in seconds.
+
+        ClientTooSlow after `seconds`, ClientGone.
+        """
+        if seconds <= 0:
+            raise ClientTooSlow
+        self.flush()
+        self._reset_timeout(seconds)
+        began = self._deadline - seconds
+        try:
+            if self._paused:
+                await self._drain_helper()
+            await self._reader.more()
+        except ConnectionError as fault:
+            raise ClientGone from fault
+        finally:
+            self._deadline = math.inf
+        return self.loop.time() - began
+
+    async def _drain(self) -> None:
+        """Wait for a client that sends commands faster than it reads replies."""
+        self.flush()
+        self._reset_timeout()
+        try:
+            await self._drain_helper()
+        except ConnectionError as fault:
+            raise ClientGone from fault
+        finally:
+            self._deadline = math.inf
+
+    # --- replies ---------------------------------------------------------------------------------------------------
+
+    def say(self, line: bytes) -> None:
+        """A reply as it goes over the wire; leaves with the next flush."""
+        self._out.append(line)
+
+    def reply(self, reply: Reply) -> None:
+        """A reply; after a 421 the connection closes (RFC 5321 §3.8)."""
+        self._out.append(encode_reply(reply))
+        if reply.code == 421:
+            self._open = False
+
+    def flush(self) -> None:
+        """Hand all replies to the transport in one write."""
+        if self._out and self.transport is not None:
+            self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+
+    # --- TLS -------------------------------------------------------------------------------------------------------
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """Go on encrypted, with all that was said before forgotten (RFC 3207 §4.2)."""
+        if self.transport is None:
+            raise ClientGone
+        self._reader.forget()
+        self._handshaking = True
+        try:
+            transport = await self.loop.start_tls(
+                self.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._settings.handshake_timeout,
+            )
+        except (OSError, ssl.SSLError) as fault:
+            logger.info("no TLS with %s: %s", self.peer, fault)
+            self.abort()
+            self.connection_lost(None)  # which a failed handshake does not bring about
+            raise ClientGone from fault
+        finally:
+            self._handshaking = False
+        if transport is None:
+            raise ClientGone
+        self.transport = self._transport = transport
+        self._over_ssl = True
+        self._reader.secure(transport)
+        self.tls_version = transport.get_extra_info("ssl_object").version()

@@ -1,0 +1,202 @@
+"""The door as a whole: its listening sockets, its sessions and their limits, and how it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from relay.clock import Clock
+from relay.errors import Refusal
+from relay.ingress.authenticator import Authenticator, Credentials
+from relay.ingress.connection import Connection
+from relay.ingress.context import DoorContext, MessageIntake
+from relay.ingress.faults import encode_reply
+from relay.ingress.session import Session
+from relay.ingress.settings import DoorObserver, DoorSettings, SilentObserver
+from relay.ingress.trust import read_client_address
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_SHARE_OF_DESCRIPTORS = 0.7
+_TOO_MANY = encode_reply(Refusal.TOO_MANY_CONNECTIONS.reply())
+_LOCAL_PEER = "local"
+"""The name of a peer on a Unix socket."""
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening (or at least bound) TCP or Unix socket. `implicit_tls`: TLS from the first octet (RFC 8314 §3.3)."""
+
+    sock: socket.socket
+    implicit_tls: bool = False
+
+
+def bind(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Bound sockets for every address of `host` (empty: all of this machine). OSError where one is taken."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, proto, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, proto)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.setblocking(False)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return tuple(sockets)
+
+
+def server_tls(certificate: str, key: str | None = None) -> ssl.SSLContext:
+    """A server's context: TLS 1.2 and later, authenticated encryption alone. Load a renewed certificate into it in place."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class SmtpDoor:
+    """Build, `start` on sockets, `stop`. One door for all listeners of a process: its limits are over all of them."""
+
+    def __init__(
+        self,
+        intake: MessageIntake,
+        directory: Credentials,
+        settings: DoorSettings,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        observer: DoorObserver | None = None,
+    ) -> None:
+        self._authenticator = Authenticator(
+            directory,
+            clock,
+            failure_delay=settings.auth_failure_delay,
+            failures_per_minute=settings.auth_failures_per_minute,
+        )
+        self._context = DoorContext(intake, self._authenticator, settings, observer or SilentObserver(), tls)
+        self._servers: list[asyncio.Server] = []
+        self._sessions: set[Connection] = set()
+        self._by_client: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        # Without descriptors left, accept fails at once and for ever, and so does the store: stay well below.
+        self._max_connections = min(settings.max_connections, max(1, int(descriptors * _SHARE_OF_DESCRIPTORS)))
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
+    async def start(self, listeners: Sequence[Listener]) -> None:
+        """Listen. The sockets are the door's from now on. ValueError for implicit TLS without a certificate."""
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            if listener.implicit_tls and self._context.tls is None:
+                raise ValueError("a listener with implicit TLS needs a certificate")
+            at_home = _is_loopback(listener.sock)
+
+            def arrive(listener: Listener = listener, at_home: bool = at_home) -> Doorstep:
+                return Doorstep(self, implicit_tls=listener.implicit_tls, loopback_listener=at_home)
+
+            if listener.sock.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(arrive, sock=listener.sock, backlog=_BACKLOG)
+            else:
+                server = await loop.create_server(arrive, sock=listener.sock, backlog=_BACKLOG)
+            self._servers.append(server)
+
+    async def stop(self, deadline: float) -> None:
+        """Take no connection more. Idle sessions get 421 4.3.2; messages that are coming in may end within `deadline` s."""
+        for server in self._servers:
+            server.close()
+        for session in tuple(self._sessions):
+            session.shut_down()
+        try:
+            async with asyncio.timeout(deadline):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.warning("%d SMTP sessions did not end in time", len(self._sessions))
+            for session in tuple(self._sessions):
+                session.abort()
+            await self._empty.wait()
+        self._servers.clear()
+        self._authenticator.close()
+
+    def admit(self, peer: str) -> bool:
+        """Whether one more connection from `peer` is within the limits."""
+        return (
+            len(self._sessions) < self._max_connections
+            and self._by_client[peer] < self._context.settings.max_connections_per_client
+        )
+
+    def open_session(self, transport: asyncio.Transport, peer: str, doorstep: Doorstep) -> None:
+        """Begin a session on a connection that was admitted."""
+        session = Session(
+            self._context,
+            peer,
+            self._left,
+            implicit_tls=self._context.tls if doorstep.implicit_tls else None,
+            loopback_listener=doorstep.loopback_listener,
+        )
+        self._sessions.add(session)
+        self._by_client[peer] += 1
+        self._empty.clear()
+        transport.set_protocol(session)
+        session.connection_made(transport)
+
+    def turn_away(self, transport: asyncio.Transport, peer: str) -> None:
+        """A limit is reached."""
+        self._context.observer.connection_refused(peer)
+        transport.write(_TOO_MANY)
+        transport.close()
+
+    def _left(self, session: Connection) -> None:
+        self._sessions.discard(session)
+        self._by_client[session.peer] -= 1
+        if not self._by_client[session.peer]:
+            del self._by_client[session.peer]
+        if not self._sessions:
+            self._empty.set()
+
+
+class Doorstep(asyncio.Protocol):
+    """Where a connection stands until it is known whether there is room: a session costs a hundred times as much."""
+
+    def __init__(self, door: SmtpDoor, *, implicit_tls: bool, loopback_listener: bool) -> None:
+        self._door = door
+        self.implicit_tls = implicit_tls
+        self.loopback_listener = loopback_listener
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, or say why not."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
+        peername = transport.get_extra_info("peername")
+        peer = str(peername[0]) if isinstance(peername, tuple) else _LOCAL_PEER
+        if self._door.admit(peer):
+            self._door.open_session(transport, peer, self)
+        else:
+            self._door.turn_away(transport, peer)
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    """A Unix socket counts: who may open it is a matter of its mode."""
+    if sock.family == socket.AF_UNIX:
+        return True
+    address = read_client_address(str(sock.getsockname()[0]))
+    return address is not None and address.is_loopback
