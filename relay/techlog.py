@@ -37,5 +37,7 @@ def set_up_logging(form: LogFormat, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for quiet in ("mail.log", "asyncio", "aiohttp.access"):
+    for quiet in ("mail.log", "asyncio"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
+    if level != "debug":  # the mail log tells of every message; a line for each request would tell it twice
+        logging.getLogger("sidecar_api.app.access").setLevel(logging.WARNING)

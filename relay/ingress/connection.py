@@ -14,7 +14,7 @@ import logging
 import math
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -83,8 +83,8 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there: greet it, in a task of its own."""
-        if self._implicit_tls is not None and isinstance(transport, asyncio.ReadTransport):
-            transport.pause_reading()  # until the handshake reads
+        if self._implicit_tls is not None:
+            cast("asyncio.ReadTransport", transport).pause_reading()  # until the handshake reads
         self._arm(self.loop.time() + self._settings.command_timeout)
         super().connection_made(transport)
         self._context.observer.connection_opened(self.peer)
