@@ -92,8 +92,10 @@ class Intake:
         self._admission.check()
 
     async def accept(self, submission: Submission) -> Accepted:
-        """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable."""
-        self._admission.check()
+        """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable.
+
+        A door asks `check_admission` before it begins to read a message; one that has begun may end, even at a stop.
+        """
         check_sender(submission.principal, submission.envelope.sender)
         check_recipients(submission.envelope, self._settings.max_recipients)
         facts, rest = await self._decide(submission)

@@ -47,6 +47,10 @@ class Admission:
         if self.queue_full() or self.disk_low():
             raise Rejected(Refusal.QUEUE_FULL)
 
+    def one_done(self) -> None:
+        """A delivery needs no more attempts."""
+        self.depth -= 1
+
     def queue_full(self) -> bool:
         """Whether the queue has reached its mark and not come down from it yet."""
         mark = self._max_messages * REOPEN if self._full else self._max_messages

@@ -18,7 +18,7 @@ from relay.model.tenant import IDENTIFIER
 
 _BATCH = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_RELATIVE = re.compile(r"\+(\d{1,9})([smhdw])")
+_RELATIVE = re.compile(r"\+([0-9]{1,9})([smhdw])")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PRIORITIES = {name: priority for priority in Priority for name in (priority.name.lower(), str(priority.value))}
 
@@ -61,7 +61,7 @@ def read_time(text: str, now: int) -> int:
 
 def _read_rfc3339(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # "t" and "z" may be small (RFC 3339 §5.6)
     except ValueError:
         raise ValueError("must be an RFC 3339 time, epoch seconds, or a delay such as +15m") from None
     if moment.tzinfo is None:
