@@ -62,35 +62,15 @@ class _Server:
         self.start()
 
     def start(self) -> None:
-        data = self._directory / "data"
-        command = [
-            "postgres",
-            "-D",
-            data,
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-k",
-            "",
-            "-c",
-            "max_connections=200",
-        ]
+        here = f"-h 127.0.0.1 -p {self.port}".split()
+        command = [str(self._binaries / "postgres"), "-D", str(self._directory / "data"), *here, "-k", ""]
         with (self._directory / "log").open("ab") as log:
-            self._process = process = subprocess.Popen(
-                [self._binaries / "postgres", *command], stdout=log, stderr=log, **self._as_user()
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                [*command, "-c", "max_connections=200"], stdout=log, stderr=log, **self._as_user()
             )
+        self._process = process
+        ready = [str(self._binaries / "pg_isready"), "-q", *here, "-t", "1"]
         for _ in range(200):
-            ready: list[str | Path] = [
-                self._binaries / "pg_isready",
-                "-q",
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(self.port),
-                "-t",
-                "1",
-            ]
             if subprocess.run(ready, check=False, **self._as_user()).returncode == 0:
                 return
             if process.poll() is not None:
