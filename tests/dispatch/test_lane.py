@@ -1,0 +1,132 @@
+"""Lane: what dispatch believes of a queue must never be more hopeful than the truth, nor forget a wake."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.clock import MINUTE, SECOND
+from relay.dispatch.breaker import Breaker
+from relay.dispatch.lane import Lane
+from relay.model.delivery import Claim
+from tests.support.clock import START
+
+NOW = START
+NOTHING = Claim((), None)
+
+
+def lane(capacity: int = 3) -> Lane:
+    return Lane("acme/main", capacity)
+
+
+def test_an_idle_lane_wants_nothing_and_is_not_looked_at() -> None:
+    idle = lane()
+    assert idle.wanted(NOW) == 0
+    assert idle.next_look(NOW) is None
+    assert not idle.has_backlog(NOW)
+
+
+def test_a_lane_wants_what_is_due_as_far_as_it_has_room() -> None:
+    busy = lane()
+    busy.note_due(NOW + SECOND)
+    assert (busy.wanted(NOW), busy.next_look(NOW), busy.has_backlog(NOW)) == (0, NOW + SECOND, False)
+    assert (busy.wanted(NOW + SECOND), busy.next_look(NOW + SECOND), busy.has_backlog(NOW + SECOND)) == (3, None, True)
+    busy.in_flight = 2
+    assert busy.wanted(NOW + SECOND) == 1
+    busy.in_flight = 5  # its account was made smaller meanwhile
+    assert busy.wanted(NOW + SECOND) == 0
+
+
+def test_the_earliest_due_time_counts() -> None:
+    one = lane()
+    for at in (NOW + 5, NOW + 3, NOW + 9):
+        one.note_due(at)
+    assert one.next_due == NOW + 3
+
+
+def test_one_claim_at_a_time_and_new_mail_does_not_overtake_it() -> None:
+    one = lane()
+    one.note_due(NOW)
+    one.begin_claim(3)
+    assert (one.wanted(NOW), one.next_look(NOW), one.has_backlog(NOW), one.free) == (0, None, True, 0)
+    one.end_claim(3, NOTHING)
+    assert (one.next_due, one.free, one.has_backlog(NOW)) == (None, 3, False)
+
+
+def test_a_wake_while_a_claim_is_on_its_way_is_not_lost() -> None:
+    one = lane()
+    one.note_due(NOW)
+    one.begin_claim(1)
+    one.note_due(NOW + 7)
+    one.note_due(NOW + 4)
+    one.end_claim(1, Claim((), NOW + 5))
+    assert one.next_due == NOW + 4
+    one.begin_claim(1)  # and it is not remembered twice
+    one.end_claim(1, NOTHING)
+    assert one.next_due is None
+
+
+def test_a_claim_that_failed_leaves_things_as_they_were() -> None:
+    one = lane()
+    one.note_due(NOW)
+    one.begin_claim(2)
+    one.end_claim(2, None)
+    assert (one.next_due, one.free, one.wanted(NOW)) == (NOW, 3, 3)
+
+
+def test_an_open_breaker_is_looked_at_when_it_may_be_tried() -> None:
+    one = lane()
+    one.note_due(NOW)
+    one.breaker = Breaker(1, NOW + MINUTE)
+    assert (one.wanted(NOW), one.next_look(NOW)) == (0, NOW + MINUTE)
+    assert one.wanted(NOW + MINUTE) == 1
+
+
+def test_while_the_probe_runs_nobody_looks() -> None:
+    """A time in the past would have the loop look again and again, and never let the probe run."""
+    one = lane()
+    one.note_due(NOW)
+    one.breaker = Breaker(1, NOW - SECOND)
+    one.in_flight = 1
+    assert (one.wanted(NOW), one.next_look(NOW)) == (0, None)
+
+
+def test_room_for_more_is_told() -> None:
+    told: list[Lane] = []
+    one = Lane("acme/main", 1, told.append)
+    one.resize(1)
+    assert told == []
+    one.resize(5)
+    assert told == [one]
+    one.resize(2)
+    assert (told, one.capacity) == ([one], 2)
+
+
+@given(
+    next_due=st.none() | st.integers(NOW - 5, NOW + 5),
+    open_until=st.integers(NOW - 5, NOW + 5),
+    faults=st.integers(0, 2),
+    in_flight=st.integers(0, 4),
+    claiming=st.booleans(),
+)
+def test_a_lane_either_claims_or_is_looked_at_later_or_has_something_under_way(
+    next_due: int | None, open_until: int, faults: int, in_flight: int, claiming: bool
+) -> None:
+    one = lane()
+    one.next_due, one.in_flight, one.claiming = next_due, in_flight, claiming
+    one.breaker = Breaker(faults, open_until if faults else 0)
+    look = one.next_look(NOW)
+    assert look is None or look > NOW
+    if next_due is not None:
+        assert one.wanted(NOW) > 0 or look is not None or in_flight > 0 or claiming
+    else:
+        assert one.wanted(NOW) == 0
+        assert look is None
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 100])
+def test_free_slots_are_never_negative(capacity: int) -> None:
+    one = lane(capacity)
+    one.in_flight = 50
+    assert one.free == max(0, capacity - 50)

@@ -1,0 +1,96 @@
+"""Retry policy and breaker: pure functions of values and now, by table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.clock import DAY, HOUR, MINUTE, SECOND
+from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from relay.dispatch.retry import DEFAULT_SCHEDULE, RetryPolicy, spread_of
+from tests.support.clock import START
+
+NOW = START
+EXACT = RetryPolicy(jitter=0)
+LASTING = RetryPolicy(jitter=0, max_age=1 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("policy", "attempts", "age", "delay"),
+    [
+        (EXACT, 1, 0, 1 * MINUTE),
+        (EXACT, 2, 0, 5 * MINUTE),
+        (EXACT, 3, 0, 15 * MINUTE),
+        (EXACT, 4, 0, 1 * HOUR),
+        (EXACT, 5, 0, 2 * HOUR),
+        (EXACT, 6, 0, None),  # five retries, then failed
+        (EXACT, 600, 0, None),
+        (EXACT, 5, 30 * DAY, 2 * HOUR),  # the schedule is kept however old it is
+        (LASTING, 6, 4 * HOUR, 2 * HOUR),  # the last step again
+        (LASTING, 6, 22 * HOUR, 2 * HOUR),
+        (LASTING, 6, 22 * HOUR + 1, None),
+        (LASTING, 1, 2 * DAY, 1 * MINUTE),
+        (RetryPolicy((), max_age=DAY), 1, 0, None),
+        (RetryPolicy((7 * SECOND,), jitter=0), 1, 0, 7 * SECOND),
+        (RetryPolicy((7 * SECOND,), jitter=0), 2, 0, None),
+    ],
+)
+def test_schedule(policy: RetryPolicy, attempts: int, age: int, delay: int | None) -> None:
+    at = policy.next_attempt(attempts, NOW - age, NOW, 0.5)
+    assert at == (None if delay is None else NOW + delay)
+
+
+@pytest.mark.parametrize(("spread", "share"), [(0.0, 0.9), (0.5, 1.0), (0.999999, 1.1)])
+def test_jitter_moves_a_delay_by_a_tenth_at_most(spread: float, share: float) -> None:
+    for attempts, delay in enumerate(DEFAULT_SCHEDULE, 1):
+        at = RetryPolicy().next_attempt(attempts, NOW, NOW, spread)
+        assert at is not None
+        assert at - NOW == pytest.approx(delay * share, rel=1e-5)
+
+
+@given(st.text(max_size=20), st.integers(1, 50))
+def test_spread_is_a_share_and_can_be_foretold(delivery: str, attempt: int) -> None:
+    assert 0 <= spread_of(delivery, attempt) < 1
+    assert spread_of(delivery, attempt) == spread_of(delivery, attempt)
+
+
+def test_what_failed_together_does_not_come_back_together() -> None:
+    spreads = sorted(spread_of(f"0123456789abc{n:03}.1", 1) for n in range(1000))
+    assert spreads[100] < 0.2
+    assert spreads[900] > 0.8
+
+
+def test_a_breaker_opens_for_longer_with_each_fault_in_a_row() -> None:
+    breaker, now, pauses = Breaker(), NOW, []
+    for _ in range(30):
+        breaker = breaker.after_fault(now)
+        pauses.append(breaker.open_until - now)
+        now = breaker.open_until
+    assert pauses[:4] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_faults_of_attempts_side_by_side_count_once() -> None:
+    once = Breaker().after_fault(NOW)
+    assert once.after_fault(NOW) is once
+    assert once.after_fault(once.open_until - 1) is once
+    assert once.after_fault(once.open_until).faults == 2
+
+
+@pytest.mark.parametrize(
+    ("breaker", "now", "free", "in_flight", "allowed"),
+    [
+        (Breaker(), NOW, 7, 3, 7),
+        (Breaker(), NOW, 0, 3, 0),
+        (Breaker(1, NOW + 1), NOW, 7, 0, 0),
+        (Breaker(1, NOW), NOW, 7, 0, 1),
+        (Breaker(1, NOW), NOW, 7, 1, 0),
+        (Breaker(1, NOW), NOW, 0, 0, 0),
+    ],
+)
+def test_an_open_breaker_lets_one_through_when_its_time_has_come(
+    breaker: Breaker, now: int, free: int, in_flight: int, allowed: int
+) -> None:
+    assert breaker.allowance(now, free, in_flight) == allowed
