@@ -20,6 +20,9 @@ from relay.clock import Clock, rfc3339
 from relay.model.event import Event, Facts
 
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+# What JSON lets pass unescaped and terminals or readers of lines act on: DEL and C1, blanks without width, line
+# separators, changes of writing direction.
+_ACTIVE = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 MAX_VALUE = 1000
 
 
@@ -48,9 +51,10 @@ class MailLog:
             facts.update(event.facts)
             self._add(event.at, event.message, event.kind.value, facts)
 
-    def rejected(self, door: str, peer: str, by: str, reply: str) -> None:
+    def rejected(self, door: str, peer: str, by: str, sender: str, reply: str) -> None:
         """A message that was refused at a door: it has no id, and is the client's still."""
-        self._add(self._clock.now(), "-", "rejected", {"door": door, "peer": peer, "by": by, "reply": reply})
+        facts = {"door": door, "peer": peer, "by": by, "from": sender, "reply": reply}
+        self._add(self._clock.now(), "-", "rejected", facts)
 
     def note(self, kind: str, facts: Facts) -> None:
         """Something of the instance: an account that opened its breaker, a login that failed."""
@@ -84,7 +88,7 @@ def _as_json(at: int, name: str, kind: str, facts: Facts) -> str:
         "event": kind,
         **{key: _clean(value) for key, value in facts.items() if value is not None},
     }
-    return orjson.dumps(line).decode() + "\n"
+    return _dumps(line) + "\n"
 
 
 def _value(value: str | int) -> str:
@@ -92,14 +96,11 @@ def _value(value: str | int) -> str:
         return str(value)
     if _PLAIN.fullmatch(value) and len(value) <= MAX_VALUE:
         return value
-    # U+2028 and its like pass JSON unescaped but break lines in some readers.
-    return (
-        orjson.dumps(_clean(value))
-        .decode()
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-        .replace("\x85", "\\u0085")
-    )
+    return _dumps(_clean(value))
+
+
+def _dumps(value: object) -> str:
+    return _ACTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(value).decode())
 
 
 def _clean(value: str | int) -> str | int:
