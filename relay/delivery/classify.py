@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
-from relay.delivery.dialogue import BadReply, ConnectionLost, DialogueError, NoReply
+from relay.delivery.dialogue import ConnectionLost, NoReply
 from relay.delivery.guard import NotPublic
+from relay.delivery.replies import BadReply, DialogueError
 from relay.model.delivery import AccountFault, Category, Phase, Verdict
 from relay.model.reply import Reply, read_reply
 
@@ -30,6 +31,7 @@ class Judgement:
 ACCEPTED = Judgement(Verdict.SENT, Category.NONE)
 _SESSION = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 _ENVELOPE = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
+_ANSWERED_BY_2YZ = (Phase.DOT, Phase.RCPT, Phase.MAIL)
 _ALL = frozenset(Phase)
 _RCPT = frozenset({Phase.RCPT})
 _TOO_MANY = frozenset({None, "5.3"})
@@ -106,7 +108,7 @@ _BY_ERROR: tuple[tuple[type[BaseException], Category, str], ...] = (
 
 def judge_reply(reply: Reply, phase: Phase, *, others_accepted: bool = False) -> Judgement | AccountFault:
     """What a reply in `phase` means. `others_accepted`: a recipient of this transaction has been accepted before."""
-    if reply.is_positive and phase in {Phase.MAIL, Phase.RCPT, Phase.DOT}:
+    if 200 <= reply.code <= 299 and phase in _ANSWERED_BY_2YZ:
         return ACCEPTED
     if phase in _SESSION:
         return AccountFault(session_category(reply, phase), phase, reply, _refused(reply, phase))

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import cast
 
 import aiosmtplib
 
@@ -216,8 +217,7 @@ class _Opening:
 
     def _take_over(self, client: aiosmtplib.SMTP, peer: str) -> Connection:
         """From here on the transport's bytes come to our protocol; nothing is awaited in between, so none is missed."""
-        transport = client.transport
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # connected a moment ago
+        transport = cast("asyncio.Transport", client.transport)  # uvloop's are no subclass of it
         dialogue = Dialogue(transport)
         transport.set_protocol(dialogue)
         ssl_object = transport.get_extra_info("ssl_object")

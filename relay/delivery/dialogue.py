@@ -9,20 +9,11 @@ whatever it says next may be meant for somebody else's mail.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 
-from relay.model.reply import Reply, read_reply
-
-MAX_REPLY = 32 * 1024
-"""Octets of one reply with all its lines; a real one has a few hundred."""
-
-_LINE = re.compile(rb"([0-9]{3})(?:([ -])([^\r\n]*))?\r?")
-
-
-class DialogueError(Exception):
-    """The dialogue cannot go on; the connection is of no use any more."""
+from relay.delivery.replies import BadReply, DialogueError, ReplyReader
+from relay.model.reply import Reply
 
 
 class ConnectionLost(DialogueError):
@@ -33,27 +24,21 @@ class NoReply(DialogueError):
     """The server took longer than it may."""
 
 
-class BadReply(DialogueError):
-    """What the server said is outside the protocol, or was not asked for."""
-
-
 class Dialogue(asyncio.Protocol):
     """`on_broken` is called when the server speaks unasked, and in any case when the connection is lost."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
+        self._reader = ReplyReader()
         self._replies: deque[Reply] = deque()
         self._owed = 0
-        self._partial = b""
-        self._texts: list[bytes] = []
-        self._code = b""
-        self._size = 0
         self._error: DialogueError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._paused = False
         self._quitting = False
-        self._farewell: asyncio.TimerHandle | None = None
         self.is_lost = False
         self.on_broken: Callable[[], None] | None = None
 
@@ -62,12 +47,12 @@ class Dialogue(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Nothing is owed, nothing surplus has come, the connection stands."""
-        return self._error is None and self._owed == 0 and not self._replies and not self._transport.is_closing()
+        return not (self._error or self._owed or self._replies or self._quitting or self._transport.is_closing())
 
     @property
-    def has_reply(self) -> bool:
-        """A reply is there to be read without waiting."""
-        return bool(self._replies)
+    def peer_has_closed(self) -> bool:
+        """The connection is closed or about to be."""
+        return self._transport.is_closing()
 
     def check_silence(self) -> None:
         """Raise if the server has said more than it was asked, or has gone."""
@@ -90,6 +75,10 @@ class Dialogue(asyncio.Protocol):
         self.check_silence()
         self._owed += 1
         self._transport.write(data)
+
+    def take_reply(self) -> Reply | None:
+        """The next reply if it is there."""
+        return self._replies.popleft() if self._replies else None
 
     async def reply(self, patience: float) -> Reply:
         """The next reply, within `patience` seconds; what has come already comes out even of a lost connection."""
@@ -115,14 +104,14 @@ class Dialogue(asyncio.Protocol):
         self._fail(ConnectionLost("connection given up"))
         self._transport.abort()
 
-    def goodbye(self, timeout: float) -> None:
+    def goodbye(self, patience: float) -> None:
         """QUIT in good order (RFC 5321 §4.1.1.10), without anybody waiting for it."""
         if not self.is_usable:
             self.abort()
             return
         self._quitting = True
         self._transport.write(b"QUIT\r\n")
-        self._farewell = self._loop.call_later(timeout, self._transport.abort)
+        self._set_alarm(self._loop.time() + patience)
 
     # -- what the transport calls -------------------------------------------------------------------------------------
 
@@ -130,57 +119,19 @@ class Dialogue(asyncio.Protocol):
         """Cut what came into replies."""
         if self._quitting:
             self._transport.close()
-            return
-        if self._error is not None:
-            return
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        begin = 0
-        while self._owed and (end := data.find(b"\n", begin)) >= 0:
-            if not self._take_line(data[begin:end]):
+        elif self._error is None:
+            before = len(self._replies)
+            try:
+                surplus = self._reader.feed(data, self._owed, self._replies)
+            except BadReply as error:
+                self._owed -= len(self._replies) - before
+                self._break(error)
                 return
-            begin = end + 1
-        if begin == len(data):
-            pass
-        elif not self._owed:
-            self._break(BadReply("the server said more than it was asked"))
-            return
-        else:
-            self._partial = data[begin:]
-            if self._size + len(self._partial) > MAX_REPLY:
-                self._break(BadReply("reply too long"))
-                return
-        if self._replies:
-            self._awake()
-
-    def _take_line(self, line: bytes) -> bool:
-        """One line of a reply; False when it is none."""
-        match = _LINE.fullmatch(line)
-        if match is None:
-            self._break(BadReply(f"not a reply: {line[:80].decode('ascii', 'backslashreplace')}"))
-            return False
-        code, more, text = match.groups(b"")
-        if self._texts:
-            if code != self._code:
-                self._break(BadReply("the lines of a reply differ in their code"))
-                return False
-            self._texts.append(text)
-            text = b"\n".join(self._texts)
-        if more == b"-":
-            if not self._texts:
-                self._code = code
-                self._texts.append(text)
-            self._size += len(line)
-            if self._size > MAX_REPLY:
-                self._break(BadReply("reply too long"))
-                return False
-            return True
-        self._texts.clear()
-        self._size = 0
-        self._owed -= 1
-        self._replies.append(read_reply(int(code), text.decode("utf-8", "replace")))
-        return True
+            self._owed -= len(self._replies) - before
+            if surplus:
+                self._break(BadReply("the server said more than it was asked"))
+            elif self._replies:
+                self._awake()
 
     def eof_received(self) -> bool:
         """The server has no more to say: neither have we."""
@@ -189,9 +140,9 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, from whichever side."""
         self.is_lost = True
-        if self._farewell is not None:
-            self._farewell.cancel()
-        self._break(ConnectionLost("connection reset" if isinstance(exc, ConnectionResetError) else "connection lost"))
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._fail(ConnectionLost("connection reset" if isinstance(exc, ConnectionResetError) else "connection lost"))
         if self.on_broken is not None:
             self.on_broken()
 
@@ -209,7 +160,7 @@ class Dialogue(asyncio.Protocol):
     def _break(self, error: DialogueError) -> None:
         """It cannot go on: say so to whoever waits, and to the pool if nobody does."""
         self._fail(error)
-        if not self.is_lost and self._owed == 0 and self.on_broken is not None:
+        if self.on_broken is not None:
             self.on_broken()
 
     def _fail(self, error: DialogueError) -> None:
@@ -225,14 +176,28 @@ class Dialogue(asyncio.Protocol):
         """Until something changes; raises what broke the dialogue, once every reply that came before has been read."""
         if self._error is not None:
             raise self._error
-        waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(patience, self._expire, waiter, patience)
+        self._waiter = self._loop.create_future()
+        self._deadline = self._loop.time() + patience
+        # An alarm set for an earlier wait is left to ring: that is rarer than to set and cancel one for each reply.
+        if self._alarm is None or self._alarm.when() > self._deadline:
+            self._set_alarm(self._deadline)
         try:
-            await waiter
+            await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
-    def _expire(self, waiter: asyncio.Future[None], patience: float) -> None:
-        if not waiter.done():
-            waiter.set_exception(NoReply(f"nothing came within {patience:g} s"))
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._quitting:
+            self._transport.abort()
+        elif self._waiter is None or self._waiter.done():
+            pass
+        elif self._loop.time() < self._deadline:
+            self._set_alarm(self._deadline)
+        else:
+            self._waiter.set_exception(NoReply("no reply in time"))

@@ -59,10 +59,9 @@ class Pool:
     async def borrow(self, account: Account) -> Connection:
         """A kept connection of this account as it is now, else a new one; raises ConnectFailed."""
         lane = self._lane(account)
-        now = self._clock.boot()
-        while lane.idle:
+        while lane.idle:  # what has grown too old, the reaper has taken away
             connection = lane.idle.pop()
-            if connection.idle_until > now and connection.dialogue.is_usable:
+            if connection.dialogue.is_usable:
                 return connection
             self.retire(connection)
         return await self.open(account)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
 from relay.delivery.connection import Connection
-from relay.delivery.dialogue import BadReply, ConnectionLost, DialogueError
+from relay.delivery.dialogue import ConnectionLost
+from relay.delivery.replies import BadReply, DialogueError
 from relay.delivery.stuffing import DotStuffer, stuff_whole
 from relay.delivery.timeouts import Timeouts
 from relay.errors import RelayError
@@ -100,7 +101,7 @@ class Transaction:
             self._dialogue.abort()
             if self._open and self._phase is not Phase.DOT:
                 raise
-            return await self._cut()
+            return self._cut()
         except BaseException:
             self._dialogue.abort()
             raise
@@ -160,7 +161,8 @@ class Transaction:
         for recipient in recipients:
             await self._hear_rcpt(recipient, welcome)
         self._phase = Phase.DATA
-        reply = await self._next_reply(self._timeouts.data)
+        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.data)
+        self._check_open(reply)
         # One reply too many may have come before any of these: then none of them means what it seems to.
         try:
             self._dialogue.check_silence()
@@ -182,13 +184,15 @@ class Transaction:
             return False
         self._phase = Phase.DATA
         self._dialogue.command(b"DATA\r\n")
-        reply = await self._next_reply(self._timeouts.data)
+        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.data)
+        self._check_open(reply)
         self._dialogue.check_silence()
         return self._hear_data(reply)
 
     async def _hear_mail(self) -> bool:
         """The reply to MAIL; a refusal is every recipient's."""
-        reply = await self._next_reply(self._timeouts.mail)
+        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.mail)
+        self._check_open(reply)
         self._heard = True
         judgement = judge_reply(reply, Phase.MAIL)
         if judgement is ACCEPTED:
@@ -198,7 +202,8 @@ class Transaction:
 
     async def _hear_rcpt(self, recipient: Recipient, welcome: bool) -> None:
         """The reply to a RCPT; after a refused MAIL it says nothing of the recipient (RFC 2920 §3.1)."""
-        reply = await self._next_reply(self._timeouts.rcpt)
+        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.rcpt)
+        self._check_open(reply)
         if not welcome:
             return
         judgement = judge_reply(reply, Phase.RCPT, others_accepted=bool(self._accepted))
@@ -219,11 +224,9 @@ class Transaction:
         self._conclude(judge_reply(reply, Phase.DATA), reply)
         return False
 
-    async def _next_reply(self, patience: float) -> Reply:
-        reply = await self._dialogue.reply(patience)
+    def _check_open(self, reply: Reply) -> None:
         if reply.code == 421:
             raise _Closing(reply)
-        return reply
 
     # -- the content --------------------------------------------------------------------------------------------------
 
@@ -299,10 +302,9 @@ class Transaction:
         self._open = {r.position: r for r in self._mail.recipients if r.position not in known}
         self._fault = None
 
-    async def _cut(self) -> Transcript:
+    def _cut(self) -> Transcript:
         """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
-        if self._dialogue.has_reply:
-            reply = await self._dialogue.reply(0)
+        if (reply := self._dialogue.take_reply()) is not None:
             self._conclude(judge_reply(reply, Phase.DOT), reply)
         self._conclude(*judge_break(ConnectionLost("attempt cut short"), Phase.DOT))
         task = asyncio.current_task()
