@@ -1,7 +1,7 @@
 """The application: the route table bound to its services, and one middleware around all of it.
 
-The middleware gives every request an id, turns what is raised into problems and writes one line of log. Everything else
-happens in the order in which it may be refused: who calls, what they ask, then the body.
+The middleware gives every request an id, turns what is raised into problems and, when debugging, writes a line of log.
+Everything else happens in the order in which it may be refused: who calls, what they ask, then the body.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from sidecar_api.auth import authenticate
+from sidecar_api.auth import authenticate, is_local
 from sidecar_api.bodies import (
     SMALL_BODY,
     BodyMemory,
@@ -62,7 +62,7 @@ def _bind(
     handler: Handler = route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        local = bool(getattr(request.protocol, "local", False))
+        local = is_local(request)
         caller = await authenticate(request, route.access, local, services.directory, services.clock)
         reading = reading_of(services)
         query = None
@@ -111,8 +111,8 @@ async def _around(
         response = problem.response(request_id)
     if not response.prepared:
         response.headers[REQUEST_ID] = request_id
-    if access_log.isEnabledFor(logging.INFO):
-        access_log.info("%s %s %s %s", request_id, request.method, request.path, response.status)
+    if access_log.isEnabledFor(logging.DEBUG):
+        access_log.debug("%s %s %s %s", request_id, request.method, request.path, response.status)
     return response
 
 

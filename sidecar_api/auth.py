@@ -6,6 +6,7 @@ the socket's mode is 0600, so the file system has asked already.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -105,6 +106,12 @@ async def _bearer(request: web.Request, directory: Directory, clock: Clock) -> C
 def _unauthorized(code: str, detail: str) -> ProblemError:
     challenge = 'Bearer realm="stagepost"' + (', error="invalid_token"' if code == "bad_token" else "")
     return ProblemError(401, code, detail, {"WWW-Authenticate": challenge})
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether the request came over the Unix socket."""
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    return connection is not None and connection.family == socket.AF_UNIX
 
 
 def _from_loopback(request: web.Request) -> bool:

@@ -98,12 +98,12 @@ def declared_size(request: web.Request, largest: int) -> int:
 
 def read_json(octets: bytes, kind: type[_Model], reading: Reading) -> _Model:
     """The body; ProblemError 400, or Invalid with a JSON pointer for every fault."""
+    if b"\\u0000" in octets and _NUL.search(octets):
+        raise _malformed("holds the character NUL")
     try:
         body = kind.__pydantic_validator__.validate_json(octets, context=reading)
     except ValidationError as fault:
         raise fault_of(fault) from None
-    if b"\\u0000" in octets and _NUL.search(octets):
-        raise _malformed("holds the character NUL")
     if not isinstance(body, kind):
         raise TypeError(f"{kind.__name__} validates to something else")
     return body

@@ -1,6 +1,6 @@
 """A small asynchronous client of the API: over the Unix socket of a running relay, or a URL with a token.
 
-    async with Client("unix:/run/stagepost/api.sock") as api:
+    async with Client.unix(Path("/run/stagepost/api.sock")) as api:
         answer = await api.request("POST", "/v1/messages", json={"from": …, "to": …, "text": …})
 
 What is not a success is an ApiError with the members of the problem (RFC 9457). The command line speaks through this alone.
@@ -8,8 +8,11 @@ What is not a success is an ApiError with the members of the problem (RFC 9457).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -19,8 +22,8 @@ from relay.errors import Violation
 
 Json = Any
 """What JSON gives; its shape is the route's."""
-Query = Mapping[str, str | int | Sequence[str] | None]
-_UNIX = "unix:"
+Query = Mapping[str, str | int | Sequence[str] | None] | Sequence[tuple[str, str]]
+"""By name, None for what is not said; or pairs."""
 _PIECE = 1024 * 1024
 
 
@@ -49,22 +52,27 @@ class ApiError(Exception):
         self.request_id = request_id
 
 
-class Unreachable(Exception):
+class Unreachable(ConnectionError):
     """Nothing answers where the relay should be; nothing is known of what was asked."""
 
 
 class Client:
-    """Talks to one relay. `target` is `unix:PATH`, or a URL such as `http://127.0.0.1:8025`; `timeout` in seconds."""
+    """Talks to one relay at a URL such as `http://127.0.0.1:8025`; `timeout` is the longest silence, in seconds."""
 
-    def __init__(self, target: str, *, token: str | None = None, timeout: float = 60) -> None:
+    def __init__(self, url: str, *, token: str | None = None, timeout: float = 60, socket: Path | None = None) -> None:
         self._token = token
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout)
-        self._socket = target.removeprefix(_UNIX) if target.startswith(_UNIX) else None
-        self._base = "http://relay" if self._socket is not None else target.rstrip("/")
+        self._socket = socket
+        self._base = url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
+    @classmethod
+    def unix(cls, path: Path, *, timeout: float = 60) -> Self:
+        """Over a relay's Unix socket, as its admin."""
+        return cls("http://relay", timeout=timeout, socket=path)
+
     async def __aenter__(self) -> Self:
-        connector = aiohttp.UnixConnector(path=self._socket) if self._socket is not None else aiohttp.TCPConnector()
+        connector = aiohttp.TCPConnector() if self._socket is None else aiohttp.UnixConnector(path=str(self._socket))
         self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self
 
@@ -92,9 +100,9 @@ class Client:
             octets = await response.read()
             return orjson.loads(octets) if octets else None
 
-    async def stream(self, path: str, *, query: Query | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, method: str, path: str, *, query: Query | None = None) -> AsyncIterator[bytes]:
         """The octets of an answer, in pieces of at most 1 MiB; the same errors."""
-        async with self._send("GET", path, query, None, None, "", None) as response:
+        async with self._send(method, path, query, None, None, "", None) as response:
             async for piece in response.content.iter_chunked(_PIECE):
                 yield piece
 
@@ -102,7 +110,7 @@ class Client:
         """Every item of a listing, page after page."""
         cursor: str | None = None
         while True:
-            page = await self.request("GET", path, query={**(query or {}), "cursor": cursor})
+            page = await self.request("GET", path, query=[*_parameters(query), *_parameters({"cursor": cursor})])
             for item in page["items"]:
                 yield item
             cursor = page["next_cursor"]
@@ -129,21 +137,24 @@ class Client:
             body, content_type = orjson.dumps(json), "application/json"
         if body is not None:
             sent["Content-Type"] = content_type
+        data = BytesIO(body) if isinstance(body, bytes) else body  # so that a large one is sent in pieces
         try:
             async with self._session.request(
-                method, self._base + path, params=_parameters(query), data=body, headers=sent, allow_redirects=False
+                method, self._base + path, params=_parameters(query), data=data, headers=sent, allow_redirects=False
             ) as response:
                 if not 200 <= response.status <= 299:
                     raise _error(response, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            if isinstance(getattr(fault, "os_error", fault), PermissionError):
+                raise PermissionError(errno.EACCES, "permission denied", str(self._socket or self._base)) from fault
             where = self._socket if self._socket is not None else self._base
             raise Unreachable(f"no answer from {where}: {str(fault) or type(fault).__name__}") from fault
 
 
 def _parameters(query: Query | None) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
-    for name, value in (query or {}).items():
+    for name, value in query.items() if isinstance(query, Mapping) else query or ():
         if value is None:
             continue
         values = [value] if isinstance(value, str | int) else value

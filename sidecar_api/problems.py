@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import orjson
 from aiohttp import web
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from relay.errors import Conflict, Invalid, NotFound, Refusal, Rejected, StoreUnavailable, Violation
+from sidecar_api.schemas.exact import exact
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"
 """Seconds, with every 503."""
 
 
+@exact
 class ViolationOut(TypedDict):
     """One fault of a request."""
 
@@ -29,6 +32,7 @@ class ViolationOut(TypedDict):
     detail: str
 
 
+@exact
 class ProblemOut(TypedDict):
     """A problem as it is sent."""
 

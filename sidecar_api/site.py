@@ -38,13 +38,12 @@ class Patience:
 
 
 class _Connection(RequestHandler):
-    """One connection. `local`: it came over the Unix socket, whose mode says that it is an admin's."""
+    """One connection, and the watch over it."""
 
-    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch", "local")
+    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch")
 
     def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
-        self.local = server.local
         self._patience = server.patience
         self._watch: asyncio.TimerHandle | None = None
         self._began = 0.0
@@ -116,9 +115,8 @@ class _Connection(RequestHandler):
 class _Server(web.Server):
     """Makes a connection for each client."""
 
-    def __init__(self, *args: Any, local: bool, patience: Patience, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, patience: Patience, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.local = local
         self.patience = patience
 
     def __call__(self) -> RequestHandler:
@@ -128,9 +126,8 @@ class _Server(web.Server):
 class _Runner(web.AppRunner):
     """Starts and stops the application, with connections of ours."""
 
-    def __init__(self, app: web.Application, *, local: bool, patience: Patience, shutdown_timeout: float) -> None:
+    def __init__(self, app: web.Application, *, patience: Patience, shutdown_timeout: float) -> None:
         super().__init__(app, access_log=None, keepalive_timeout=patience.idle, shutdown_timeout=shutdown_timeout)
-        self._local = local
         self._patience = patience
 
     async def _make_server(self) -> web.Server:
@@ -138,7 +135,6 @@ class _Runner(web.AppRunner):
         return _Server(
             self.app._handle,  # noqa: SLF001  # the only way to a server class of ours
             request_factory=self.app._make_request,  # noqa: SLF001
-            local=self._local,
             patience=self._patience,
             access_log=None,
             keepalive_timeout=self._patience.idle,
@@ -173,16 +169,14 @@ async def start_site(
     patience: Patience = Patience(),  # frozen
     shutdown_timeout: float = 30,
 ) -> Site:
-    """Serve `app` on bound TCP sockets, or on a Unix socket whose callers are admins. One application for each site.
+    """Serve `app` on bound TCP sockets and on a Unix socket of mode 0600, whose callers are admins.
 
     OSError where the path is in use by a running relay, or cannot be made.
     """
-    if bool(sockets) == (unix_path is not None):
-        raise ValueError("a site is either TCP sockets or one Unix socket")
-    runner = _Runner(app, local=unix_path is not None, patience=patience, shutdown_timeout=shutdown_timeout)
+    runner = _Runner(app, patience=patience, shutdown_timeout=shutdown_timeout)
     await runner.setup()
     try:
-        for one in [_bind_unix(unix_path)] if unix_path is not None else sockets:
+        for one in sockets if unix_path is None else (_bind_unix(unix_path), *sockets):
             await web.SockSite(runner, one).start()
     except BaseException:
         await runner.cleanup()

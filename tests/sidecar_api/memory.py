@@ -1,0 +1,282 @@
+"""Parts behind the REST door that keep everything in memory: what the door is tested against where no store is needed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from relay.contracts import Accepted, ContentWriter, MessageFilter, ProbeResult, QueueCounts
+from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
+from relay.intake.submission import Submission
+from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
+from relay.model.event import Event, EventKind
+from relay.model.message import Message, MessageDetail, MessageState, Priority, QueueId, Recipient, RecipientState
+from relay.model.reply import Reply
+from relay.model.tenant import Account, Credential, Tenant, Token
+
+NOW = 1_767_225_600_000_000
+"""2026-01-01T00:00:00Z."""
+
+
+@dataclass
+class Archive:
+    """Messages, newest last."""
+
+    details: list[MessageDetail] = field(default_factory=list)
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+    async def list_messages(self, wanted: MessageFilter) -> Sequence[MessageDetail]:
+        """By tenant, state, batch, client id and cursor."""
+        found = [
+            one
+            for one in reversed(self.details)
+            if wanted.tenant in {None, one.message.tenant}
+            and (not wanted.states or one.message.state in wanted.states)
+            and wanted.batch in {None, one.message.batch}
+            and wanted.client_id in {None, one.message.client_id}
+            and (wanted.before is None or one.message.id < wanted.before)
+        ]
+        return found[: wanted.limit]
+
+    async def message(self, tenant: str | None, message: QueueId) -> MessageDetail:
+        """One."""
+        for one in self.details:
+            if one.message.id == message and tenant in {None, one.message.tenant}:
+                return one
+        raise NotFound("no such message")
+
+    async def events(self, tenant: str | None, message: QueueId) -> Sequence[Event]:
+        """One, that it was accepted."""
+        found = (await self.message(tenant, message)).message
+        return [Event(EventKind.ACCEPTED, found.accepted_at, found.tenant, found.id, facts={"size": found.size})]
+
+    async def attempts(self, tenant: str | None, message: QueueId) -> Sequence[Attempt]:
+        """One, that was refused."""
+        await self.message(tenant, message)
+        outcome = RecipientOutcome(0, Verdict.FAILED, Reply(550, "5.1.1", "no"), Category.MAILBOX, Phase.RCPT)
+        return [Attempt((outcome,), NOW, NOW + 1000, "mx.example:25", "192.0.2.1", "TLSv1.3")]
+
+    async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
+        """All of it."""
+        return await self._change(tenant, message, RecipientState.CANCELLED, MessageState.CANCELLED)
+
+    async def retry(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
+        """All of it."""
+        return await self._change(tenant, message, RecipientState.QUEUED, MessageState.OPEN)
+
+    async def _change(
+        self, tenant: str | None, message: QueueId, to: RecipientState, state: MessageState
+    ) -> MessageDetail:
+        found = await self.message(tenant, message)
+        if found.message.state is state and state is MessageState.CANCELLED:
+            raise Conflict("nothing of it is open")
+        changed = MessageDetail(
+            replace(found.message, state=state), tuple(replace(one, state=to) for one in found.recipients)
+        )
+        self.details[self.details.index(found)] = changed
+        return changed
+
+    async def counts(self) -> Sequence[QueueCounts]:
+        """One queue."""
+        return [QueueCounts("a/main", len(self.details), 1, 0, NOW)]
+
+    def writer(self, message: QueueId) -> ContentWriter:
+        """Not here."""
+        raise NotImplementedError
+
+    async def read(self, message: QueueId) -> AsyncIterator[bytes]:
+        """The content in small pieces."""
+        if message not in self.contents:
+            raise NotFound("its content is gone")
+        content = self.contents[message]
+        for start in range(0, len(content), 100):
+            yield content[start : start + 100]
+
+
+@dataclass
+class RecordingIntake:
+    """Accepts everything at once and keeps it; raises `refuse` where that is set."""
+
+    archive: Archive
+    submissions: list[Submission] = field(default_factory=list)
+    refuse: RelayError | None = None
+    break_with: Exception | None = None
+    closed: Rejected | None = None
+    max_size: int = 1_000_000
+    max_recipients: int = 1000
+    keys: dict[tuple[str, str], tuple[str | None, QueueId]] = field(default_factory=dict)
+
+    def check_admission(self) -> None:
+        """Open, unless `closed`."""
+        if self.closed:
+            raise self.closed
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Read the content, keep it all."""
+        if self.refuse is not None:
+            raise self.refuse
+        if self.break_with is not None:
+            raise self.break_with
+        content = bytearray()
+        async for piece in submission.content:
+            content += piece
+            if len(content) > self.max_size:
+                raise Rejected(Refusal.TOO_BIG, str(self.max_size))
+        controls, tenant = submission.controls, submission.principal.tenant
+        digest = None
+        if controls.idempotency_key is not None:
+            digest = submission.digest or str(hash(bytes(content)))
+            known, old = self.keys.get((tenant, controls.idempotency_key), (None, QueueId("")))
+            if known is not None:
+                if known != digest:
+                    raise Rejected(Refusal.IDEMPOTENCY_MISMATCH)
+                return Accepted(old, replayed=True)
+        self.submissions.append(submission)
+        queue_id = QueueId(f"q{len(self.submissions):06d}")
+        if controls.idempotency_key is not None:
+            self.keys[tenant, controls.idempotency_key] = (digest, queue_id)
+        self.archive.contents[queue_id] = bytes(content)
+        self.archive.details.append(
+            MessageDetail(_message(submission, queue_id, len(content)), _recipients(submission))
+        )
+        return Accepted(queue_id)
+
+    def content(self, number: int = -1) -> bytes:
+        """Of the n-th submission."""
+        return self.archive.contents[self.archive.details[number].message.id]
+
+
+def _recipients(submission: Submission) -> tuple[Recipient, ...]:
+    return new_recipients(submission.envelope.recipients)
+
+
+def _message(submission: Submission, queue_id: QueueId, size: int) -> Message:
+    controls = submission.controls
+    return Message(
+        id=queue_id,
+        tenant=submission.principal.tenant,
+        sender=submission.envelope.sender,
+        priority=Priority.MEDIUM if controls.priority is None else controls.priority,
+        accepted_at=NOW,
+        size=size,
+        message_id=f"<{queue_id}@test.example>",
+        source=submission.source,
+        account=controls.account or "main",
+        client_id=controls.client_id,
+        batch=controls.batch,
+        not_before=controls.not_before,
+        expires_at=controls.expires_at,
+        tags=controls.tags,
+        metadata=controls.metadata,
+    )
+
+
+@dataclass
+class MemoryDirectory:
+    """Tenants and what they own."""
+
+    by_tenant: dict[str, Tenant] = field(default_factory=dict)
+    by_account: dict[tuple[str, str], Account] = field(default_factory=dict)
+    by_username: dict[str, Credential] = field(default_factory=dict)
+    by_hash: dict[str, Token] = field(default_factory=dict)
+
+    async def tenant(self, tenant: str) -> Tenant:
+        """By id."""
+        if tenant not in self.by_tenant:
+            raise NotFound(f"no such tenant: {tenant}")
+        return self.by_tenant[tenant]
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """All."""
+        return sorted(self.by_tenant.values(), key=lambda one: one.id)
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        """A new one."""
+        if tenant.id in self.by_tenant:
+            raise Conflict(f"tenant exists: {tenant.id}")
+        self.by_tenant[tenant.id] = tenant
+
+    async def delete_tenant(self, tenant: str) -> None:
+        """By id."""
+        await self.tenant(tenant)
+        del self.by_tenant[tenant]
+
+    async def set_default_account(self, tenant: str, account: str) -> None:
+        """Of a tenant."""
+        self.by_tenant[tenant] = replace(self.by_tenant[tenant], default_account=account)
+
+    async def account(self, tenant: str, account: str | None) -> Account | None:
+        """The tenant's own, else the instance's."""
+        return self.by_account.get((tenant, account or "")) or self.by_account.get(("*", account or ""))
+
+    async def owned_account(self, owner: str, account: str) -> Account:
+        """Exactly this owner's."""
+        if (owner, account) not in self.by_account:
+            raise NotFound(f"no such account: {account}")
+        return self.by_account[owner, account]
+
+    async def accounts(self, owner: str | None) -> Sequence[Account]:
+        """Of an owner, or all."""
+        return [one for one in self.by_account.values() if owner in {None, one.tenant}]
+
+    async def add_account(self, account: Account, *, default: bool) -> None:
+        """A new one."""
+        if (account.tenant, account.id) in self.by_account:
+            raise Conflict(f"account exists: {account.id}")
+        self.by_account[account.tenant, account.id] = account
+        if default and account.tenant in self.by_tenant:
+            await self.set_default_account(account.tenant, account.id)
+
+    async def delete_account(self, owner: str, account: str) -> None:
+        """Exactly this owner's."""
+        await self.owned_account(owner, account)
+        del self.by_account[owner, account]
+
+    async def credential(self, username: str) -> Credential | None:
+        """By user name."""
+        return self.by_username.get(username)
+
+    async def credentials(self, tenant: str | None) -> Sequence[Credential]:
+        """Of a tenant, or all."""
+        return [one for one in self.by_username.values() if tenant in {None, one.tenant}]
+
+    async def add_credential(self, credential: Credential) -> None:
+        """A new one."""
+        if credential.username in self.by_username:
+            raise Conflict(f"user name is taken: {credential.username}")
+        self.by_username[credential.username] = credential
+
+    async def delete_credential(self, tenant: str | None, username: str) -> None:
+        """By user name."""
+        found = self.by_username.get(username)
+        if found is None or tenant not in {None, found.tenant}:
+            raise NotFound(f"no such credential: {username}")
+        del self.by_username[username]
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """By hash."""
+        return self.by_hash.get(secret_hash)
+
+    async def tokens(self, tenant: str | None) -> Sequence[Token]:
+        """Of a tenant, or all."""
+        return [one for one in self.by_hash.values() if tenant in {None, one.tenant}]
+
+    async def add_token(self, token: Token, secret_hash: str) -> None:
+        """A new one."""
+        self.by_hash[secret_hash] = token
+
+    async def revoke_token(self, tenant: str | None, token: str) -> None:
+        """By id."""
+        for secret_hash, one in list(self.by_hash.items()):
+            if one.id == token and tenant in {None, one.tenant}:
+                del self.by_hash[secret_hash]
+                return
+        raise NotFound(f"no such token: {token}")
+
+
+class Probe:
+    """Finds every account well."""
+
+    async def probe(self, account: Account) -> ProbeResult:
+        """Well."""
+        return ProbeResult(True, "auth", f"{account.host} accepts")

@@ -1,0 +1,65 @@
+"""The description and what is served are the same; every answer of the door is one that is described."""
+
+from __future__ import annotations
+
+from sidecar_api.app import make_app
+from sidecar_api.auth import Access
+from sidecar_api.openapi import ROUTES, describe
+from tests.sidecar_api.conftest import Door, filled_directory, services_of
+from tests.sidecar_api.memory import Archive, RecordingIntake
+
+
+def served() -> set[tuple[str, str]]:
+    archive = Archive()
+    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+    return {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+
+
+async def test_the_router_serves_exactly_the_table() -> None:
+    assert served() == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_the_description_holds_exactly_the_table(door: Door) -> None:
+    document = (await door.ask("GET", "/openapi.json", None)).json
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == served()
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"] == "1.2.3"
+
+
+def test_every_reference_is_defined_and_every_operation_complete() -> None:
+    document = describe(ROUTES, "1")
+    text = str(document)
+    for name in document["components"]["schemas"]:
+        assert f"#/components/schemas/{name}" in text, f"{name} is described and never used"
+    ids = set()
+    for route in ROUTES:
+        operation = document["paths"][route.path][route.method.lower()]
+        ids.add(operation["operationId"])
+        assert (operation["security"] == []) == (route.access is Access.PUBLIC)
+        assert set(operation["responses"]) >= {str(status) for status in route.answers}
+        if route.body is not None:
+            assert "$ref" in operation["requestBody"]["content"]["application/json"]["schema"]
+    assert len(ids) == len(ROUTES)
+    assert _dangling(document, document) == []
+
+
+def _dangling(node: object, document: object) -> list[str]:
+    if isinstance(node, dict):
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            target = document
+            for part in reference.removeprefix("#/").split("/"):
+                target = target.get(part) if isinstance(target, dict) else None
+            return [] if target is not None else [reference]
+        return [one for value in node.values() for one in _dangling(value, document)]
+    return [one for value in node for one in _dangling(value, document)] if isinstance(node, list) else []
+
+
+def test_the_query_of_a_listing_is_described() -> None:
+    operation = describe(ROUTES, "1")["paths"]["/v1/messages"]["get"]
+    parameters = {one["name"]: one["schema"] for one in operation["parameters"]}
+    assert set(parameters) == {
+        *("tenant", "state", "batch", "client_id", "account", "recipient", "since", "until", "cursor", "limit")
+    }
+    assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}

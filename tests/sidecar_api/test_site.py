@@ -1,0 +1,141 @@
+"""The watchdog over connections, room for large bodies, stopping, the Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from sidecar_api.app import make_app
+from sidecar_api.bodies import BodyMemory
+from sidecar_api.site import Patience, Site, start_site
+from tests.sidecar_api.conftest import filled_directory, listening, services_of
+from tests.sidecar_api.memory import Archive, RecordingIntake
+
+BRIEF = Patience(request=0.2, idle=5, look=0.05, min_rate=10_000)
+HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-all\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    archive = Archive()
+    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1_000_000))
+    one = await start_site(app, sockets=[listening()], patience=BRIEF, shutdown_timeout=1)
+    yield one
+    await one.stop()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"GET /health/live HT", HEAD, HEAD + b"Content-Length: 100\r\n\r\n", HEAD + b"Content-Length: 9\r\n\r\n{"],
+)
+async def test_a_request_that_is_not_completed_is_closed(site: Site, octets: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.ports[0])
+    writer.write(octets)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_body_that_drips_too_slowly_is_closed(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.ports[0])
+    writer.write(HEAD + b"Content-Length: 100000\r\n\r\n")
+    closed = asyncio.ensure_future(reader.read())
+    async with asyncio.timeout(5):
+        while not closed.done():
+            writer.write(b"x")
+            await asyncio.wait([closed], timeout=0.02)
+    assert closed.exception() is not None or closed.result() == b""
+    writer.close()
+
+
+async def test_a_kept_connection_serves_on_after_that_time(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.ports[0])
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 3 * BRIEF.request
+    served = 0
+    while loop.time() < until:
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b" 200 OK" in head
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        served += 1
+    assert served > 1
+    writer.close()
+
+
+async def test_stopping_closes_idle_connections(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.ports[0])
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    await asyncio.wait_for(site.stop(), 5)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_a_socket_left_behind_is_replaced_and_one_in_use_is_not() -> None:
+    archive = Archive()
+
+    def app() -> web.Application:
+        return make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        path = Path(folder) / "api.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        first = await start_site(app(), unix_path=path)
+        with pytest.raises(OSError, match="another relay is listening"):
+            await start_site(app(), unix_path=path)
+        await first.stop()
+        assert not path.exists()
+
+
+async def test_body_memory_is_given_in_turn() -> None:
+    memory = BodyMemory(100)
+    order: list[str] = []
+    gates = {name: asyncio.Event() for name in "abc"}
+
+    async def hold(name: str, size: int) -> None:
+        async with memory.held(size):
+            order.append(name)
+            await gates[name].wait()
+
+    tasks = {name: asyncio.ensure_future(hold(name, size)) for name, size in (("a", 80), ("b", 500), ("c", 10))}
+    await asyncio.sleep(0)
+    assert order == ["a"]  # b needs all there is; c has room, but came later
+    gates["a"].set()
+    await tasks["a"]
+    await asyncio.sleep(0)
+    assert order == ["a", "b"]
+    tasks["b"].cancel()
+    await asyncio.wait([tasks["b"]])
+    await asyncio.sleep(0)
+    assert order == ["a", "b", "c"]
+    gates["c"].set()
+    await tasks["c"]
+
+
+async def test_who_gives_up_waiting_lets_the_next_one_in() -> None:
+    memory = BodyMemory(100)
+    entered = asyncio.Event()
+
+    async def enter(size: int) -> None:
+        async with memory.held(size):
+            entered.set()
+
+    async with memory.held(60):
+        large = asyncio.ensure_future(enter(100))
+        small = asyncio.ensure_future(enter(30))
+        await asyncio.sleep(0)
+        assert not entered.is_set()
+        large.cancel()
+        await asyncio.wait_for(small, 5)
+        assert entered.is_set()
