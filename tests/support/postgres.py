@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
@@ -70,7 +71,8 @@ class _Server:
             )
         self._process = process
         ready = [str(self._binaries / "pg_isready"), "-q", *here, "-t", "1"]
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             if subprocess.run(ready, check=False, **self._as_user()).returncode == 0:
                 return
             if process.poll() is not None:

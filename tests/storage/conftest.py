@@ -1,0 +1,63 @@
+"""A store to test, on SQLite and on PostgreSQL: every test that asks for one runs twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from relay.clock import MINUTE
+from relay.model.tenant import Account, AccountKind, Tenant
+from storage import Store, open_store
+from tests.storage.mail import CLOCK, TENANT
+from tests.support import postgres
+
+Open: TypeAlias = Callable[..., Awaitable[Store]]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(backend: str, tmp_path: Path) -> Iterator[str]:
+    """An empty store's."""
+    if backend == "sqlite":
+        yield f"sqlite://{tmp_path}/store/stagepost.db"
+        return
+    database = postgres.new_database()
+    yield database
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens stores on `url` with the same key; they are closed with the test."""
+    stores: list[Store] = []
+
+    async def open_one(*, holder: str = "one", lease: int = MINUTE, url: str = url, inline_limit: int = 65536) -> Store:
+        store = await open_store(
+            url, holder=holder, lease=lease, clock=CLOCK, key_file=tmp_path / "key", inline_limit=inline_limit
+        )
+        stores.append(store)
+        return store
+
+    yield open_one
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+async def store(opened: Open) -> Store:
+    """A store with the tenant acme and its account main."""
+    store = await opened()
+    await furnish(store)
+    return store
+
+
+async def furnish(store: Store) -> None:
+    await store.directory.add_tenant(Tenant(TENANT, "Acme", None, CLOCK.now()))
+    await store.directory.add_account(Account(TENANT, "main", AccountKind.SMTP, "smtp.example.com"), default=True)
