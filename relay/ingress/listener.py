@@ -27,14 +27,12 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 128
 _SHARE_OF_DESCRIPTORS = 0.7
 _TOO_MANY = encode_reply(Refusal.TOO_MANY_CONNECTIONS.reply())
-_LOCAL_PEER = "local"
-"""The name of a peer on a Unix socket."""
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening (or at least bound) TCP or Unix socket. `implicit_tls`: TLS from the first octet (RFC 8314 §3.3)."""
+    """A bound TCP socket. `implicit_tls`: TLS from the first octet (RFC 8314 §3.3)."""
 
     sock: socket.socket
     implicit_tls: bool = False
@@ -115,11 +113,7 @@ class SmtpDoor:
             def arrive(listener: Listener = listener, at_home: bool = at_home) -> Doorstep:
                 return Doorstep(self, implicit_tls=listener.implicit_tls, loopback_listener=at_home)
 
-            if listener.sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(arrive, sock=listener.sock, backlog=_BACKLOG)
-            else:
-                server = await loop.create_server(arrive, sock=listener.sock, backlog=_BACKLOG)
-            self._servers.append(server)
+            self._servers.append(await loop.create_server(arrive, sock=listener.sock, backlog=_BACKLOG))
 
     async def stop(self, deadline: float) -> None:
         """Take no connection more. Idle sessions get 421 4.3.2; messages that are coming in may end within `deadline` s."""
@@ -187,7 +181,7 @@ class Doorstep(asyncio.Protocol):
         """Let it in, or say why not."""
         transport = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
         peername = transport.get_extra_info("peername")
-        peer = str(peername[0]) if isinstance(peername, tuple) else _LOCAL_PEER
+        peer = str(peername[0]) if peername else ""  # it may have gone already
         if self._door.admit(peer):
             self._door.open_session(transport, peer, self)
         else:
@@ -195,8 +189,5 @@ class Doorstep(asyncio.Protocol):
 
 
 def _is_loopback(sock: socket.socket) -> bool:
-    """A Unix socket counts: who may open it is a matter of its mode."""
-    if sock.family == socket.AF_UNIX:
-        return True
     address = read_client_address(str(sock.getsockname()[0]))
     return address is not None and address.is_loopback

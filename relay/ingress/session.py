@@ -18,7 +18,8 @@ from relay.ingress.identity import Identity
 from relay.ingress.parameters import MailCommand, parse_mail, parse_rcpt
 from relay.ingress.sasl import LOGIN_PASSWORD, LOGIN_USERNAME, PLAIN_CHALLENGE, decode_response, split_plain
 from relay.ingress.transaction import Transaction, submit
-from relay.ingress.trust import may_send_as, protocol_name, read_client_address
+from relay.ingress.trust import protocol_name, read_client_address
+from relay.intake.policy import check_sender
 from relay.intake.submission import Principal, Trace
 from relay.model.reply import Reply
 
@@ -188,8 +189,7 @@ class Session(CommandLoop):
                 )
                 raise Rejected(Refusal.STARTTLS_FIRST if first_tls else Refusal.AUTH_REQUIRED)
             mail = parse_mail(arg or "", extended=self._extended)
-            if not may_send_as(mail.sender, principal.allowed_senders):
-                raise Rejected(Refusal.SENDER_NOT_ALLOWED)
+            check_sender(principal, mail.sender)
             intake = self._context.intake
             if mail.size is not None and mail.size > intake.max_size:
                 raise Rejected(Refusal.TOO_BIG, str(intake.max_size))

@@ -7,7 +7,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from relay.intake.submission import Principal
-from relay.model.address import Address
 from relay.model.tenant import Credential
 
 ClientAddress = IPv4Address | IPv6Address
@@ -16,7 +15,7 @@ LOOPBACK = "loopback"
 
 @lru_cache(maxsize=1024)
 def read_client_address(text: str) -> ClientAddress | None:
-    """The address of a peer, an IPv4 one inside IPv6 as IPv4; None where it has none (a Unix socket)."""
+    """The address of a peer, an IPv4 one inside IPv6 as IPv4; None where there is none."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -64,15 +63,6 @@ def principal_of(credential: Credential) -> Principal:
         batch=credential.batch,
         tags=credential.tags,
     )
-
-
-def may_send_as(sender: Address, allowed: tuple[str, ...]) -> bool:
-    """Whether a reverse-path is among the allowed senders: an address, `@domain`, or `<>` for the null one. None: any is."""
-    if not allowed:
-        return True
-    address = sender.lower() or "<>"
-    domain = address[address.rfind("@") :]
-    return any(entry.lower() in (address, domain) for entry in allowed)
 
 
 def protocol_name(*, extended: bool, utf8: bool, secure: bool, authenticated: bool) -> str:
