@@ -43,7 +43,9 @@ def command(
     """Hand in the message in FILE (- is standard input); its lines may end in LF."""
     content = file.read()
     if not content.strip():
-        raise Failure(Exit.DATA, f"{file.name}: there is no message in it")
+        raise Failure(
+            Exit.DATA, "there is no message in the file: a header section, an empty line and a body are needed"
+        )
     query = {"tenant": tenant, "from": sender, "to": recipients, "tags": ", ".join(tags) or None, **controls}
     session.show(session.submit(content, query, idempotency_key), _show)
 

@@ -6,7 +6,6 @@ import dataclasses
 
 import click
 
-from relay.cli.exits import Exit, Failure
 from relay.cli.session import Session, verb
 
 
@@ -27,14 +26,10 @@ def command(session: Session) -> int:
     import uvloop
 
     from relay.app import serve
-    from relay.errors import ConfigError, StoreError, StoreUnavailable
+    from relay.cli.faults import EXPECTED, failure_of
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(config))
-    except (ConfigError, StoreError) as fault:
-        raise Failure(Exit.CONFIG, str(fault)) from None
-    except StoreUnavailable as fault:
-        raise Failure(Exit.TEMPORARY, f"the store does not answer: {fault}") from None
-    except OSError as fault:
-        raise Failure(Exit.UNAVAILABLE, f"cannot start: {fault}") from None
+    except EXPECTED as fault:
+        raise failure_of(fault, config.server.data_dir) from None

@@ -7,19 +7,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import click
 
-from relay.cli.exits import Exit, Failure, exit_of_status
+from relay.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:  # the configuration costs asyncio, which help and completion can do without
     from collections.abc import Awaitable
+    from contextlib import AbstractAsyncContextManager
 
     from relay.config import Config
-    from sidecar_api.client import ApiError, Client, Query
+    from sidecar_api.client import Client, Query
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,36 +67,22 @@ class Session:
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Give `work` a client of this instance's API; what goes wrong becomes a Failure."""
         config = self.config
-        _become_owner(config.server.data_dir)
 
         import asyncio
 
-        from relay.app import local_api
-        from relay.errors import ConfigError, RelayError, StoreError, StoreUnavailable
-        from sidecar_api.client import ApiError, Client
+        from relay.cli.faults import EXPECTED, failure_of
+        from sidecar_api.client import Client
 
         async def connected() -> T:
-            async with local_api(config) as socket, Client.unix(socket) as client:
+            async with _socket(config) as socket, Client.unix(socket) as client:
                 return await work(client)
 
         try:
             return asyncio.run(connected())
-        except ApiError as fault:
-            raise Failure(exit_of_status(fault.status), _explain(fault)) from None
-        except (ConfigError, StoreError) as fault:
-            raise Failure(Exit.CONFIG, str(fault)) from None
-        except StoreUnavailable as fault:
-            raise Failure(Exit.TEMPORARY, f"the store does not answer: {fault}; try again later") from None
-        except RelayError as fault:
-            raise Failure(Exit.FAILED, str(fault)) from None
         except BrokenPipeError:
             raise  # standard output: click ends quietly, as `| head` expects
-        except PermissionError as fault:
-            text = f"{fault.filename or config.server.data_dir}: permission denied; run this as the relay's user"
-            raise Failure(Exit.NO_PERMISSION, text) from None
-        except OSError as fault:
-            text = f"the relay of {config.server.data_dir} cannot be reached: {fault}"
-            raise Failure(Exit.UNAVAILABLE, text) from None
+        except EXPECTED as fault:
+            raise failure_of(fault, config.server.data_dir) from None
 
     def show(self, value: Any, for_people: Callable[[Any], None]) -> None:
         """An answer: as JSON where that was asked for; nothing where there is none (204)."""
@@ -147,6 +135,18 @@ def without_nothing(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None and value != () and value != []}
 
 
+def _socket(config: Config) -> AbstractAsyncContextManager[Path]:
+    """Where the API answers. The whole relay is imported only where none runs: it takes longer than most commands."""
+    from relay.instance import is_listening
+
+    if is_listening(config.api_socket):
+        return nullcontext(config.api_socket)
+    from relay.app import local_api
+
+    _become_owner(config.server.data_dir)
+    return local_api(config)
+
+
 def _become_owner(data_dir: Path) -> None:
     """Root acts as the owner of the data directory: a file that root made there would stop the relay at its next start."""
     if os.geteuid() != 0 or not data_dir.exists():
@@ -156,9 +156,3 @@ def _become_owner(data_dir: Path) -> None:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-
-
-def _explain(fault: ApiError) -> str:
-    said = fault.detail or fault.title
-    faults = "; ".join(f"{violation.path}: {violation.detail}" for violation in fault.violations)
-    return f"{said}: {faults}" if faults else said

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from relay.config.checks import CHECKS
 from relay.config.sections import SECTIONS, Config, Key, keys
@@ -195,8 +196,8 @@ def _derive(values: dict[tuple[str, str], Any], environ: Mapping[str, str]) -> N
     url: StoreUrl = values["storage", "url"]
     if not url or url.startswith("sqlite:"):
         # An absolute path after sqlite:// is written with three slashes and with four; three leave here.
-        file = Path("/" + url.partition("://")[2].lstrip("/")) if url else data_dir / "stagepost.db"
-        values["storage", "url"] = StoreUrl(f"sqlite://{file}")
+        file = Path("/" + unquote(url.partition("://")[2]).lstrip("/")) if url else data_dir / "stagepost.db"
+        values["storage", "url"] = StoreUrl(f"sqlite://{quote(str(file))}")
         values["storage", "spool"] = (values["storage", "spool"] or file.with_name(f"{file.name}.spool")).absolute()
 
 

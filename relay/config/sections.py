@@ -16,6 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import unquote
 
 from relay.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND
 from relay.config.values import (
@@ -97,6 +98,11 @@ class Storage:
     inline_limit: int = key(
         "64KiB", size(0, MIB), "Content up to this size stands in the database, larger content beside it"
     )
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file that a SQLite `url` names."""
+        return Path(unquote(self.url.removeprefix("sqlite://"))) if self.url.startswith("sqlite://") else None
 
 
 @dataclass(frozen=True, slots=True)

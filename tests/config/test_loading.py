@@ -103,8 +103,16 @@ def test_both_ways_to_write_an_absolute_path(url: str) -> None:
     assert storage.spool == Path("/var/lib/mail.db.spool")
 
 
-def test_postgresql_has_no_spool() -> None:
-    assert load(None, {"STAGEPOST_STORAGE_URL": "postgresql://h/d"}).storage.spool is None
+def test_a_path_with_odd_characters_is_quoted_in_the_url() -> None:
+    storage = load(None, {"STAGEPOST_SERVER_DATA_DIR": "/data/50% of?it"}).storage
+    assert storage.url == "sqlite:///data/50%25%20of%3Fit/stagepost.db"
+    assert storage.sqlite_file == Path("/data/50% of?it/stagepost.db")
+    assert load(None, {"STAGEPOST_STORAGE_URL": storage.url}).storage.sqlite_file == storage.sqlite_file
+
+
+def test_postgresql_has_no_spool_and_no_file() -> None:
+    storage = load(None, {"STAGEPOST_STORAGE_URL": "postgresql://h/d"}).storage
+    assert (storage.spool, storage.sqlite_file) == (None, None)
 
 
 @pytest.mark.parametrize(
