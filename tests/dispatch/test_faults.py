@@ -1,0 +1,134 @@
+"""What goes wrong at the next hop: the account's fault is not the mail's, and a lost reply is neither sent nor failed."""
+
+from __future__ import annotations
+
+import socket
+
+from relay.clock import HOUR, MINUTE
+from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE
+from relay.model.message import MessageState, RecipientState
+from relay.model.tenant import AccountKind, OnUnknown
+from tests.support.clock import START
+from tests.support.core import Core
+from tests.support.gate import Gate
+from tests.support.smtp_server import DROP, OK, Action, SmtpServer
+
+R = RecipientState
+
+
+def refused_port() -> socket.socket:
+    """A port that is ours and refuses connections."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
+async def test_a_refused_connection_stops_the_account_and_not_the_mail(core: Core) -> None:
+    held = refused_port()
+    port = held.getsockname()[1]
+    await core.add_account(port)
+    accepted = [await core.submit()]
+    await core.log.wait_for("account_paused")
+    await core.fake.until_slept(START + FIRST_PAUSE)
+    accepted += [await core.submit() for _ in range(5)]
+    assert len(core.log.lines("deferred")) == 1, "nothing is tried while the breaker is open"
+    core.fake.advance(FIRST_PAUSE)
+    await core.log.wait_for("deferred", count=2)
+    await core.fake.until_slept(START + 3 * FIRST_PAUSE)
+    assert len(core.log.lines("deferred")) == 2, "one goes as a probe"
+    held.close()
+    async with SmtpServer(port=port) as server:
+        core.fake.advance(2 * FIRST_PAUSE)
+        await core.log.wait_for("sent", count=6)
+        assert len(server.messages) == 6
+    assert len(core.log.lines("account_resumed")) == 1
+    for one in accepted:
+        assert [(r.state, r.attempts) for r in (await core.detail(one)).recipients] == [(R.SENT, 1)]
+
+
+async def test_the_loop_lives_while_a_probe_hangs_and_mail_waits(core: Core, server: SmtpServer) -> None:
+    """A breaker whose time has come, something due, and an attempt still under way: nothing to do but wait."""
+    await core.add_account(server.port)
+    server.on("connect", "421 4.3.2 not now")
+    await core.submit()
+    await core.log.wait_for("account_paused")
+    gate = Gate()
+    server.on("connect", Action("220 receiver.test ESMTP", when=gate))
+    waiting = [await core.submit() for _ in range(3)]
+    await core.fake.until_slept(START + FIRST_PAUSE)
+    core.fake.advance(FIRST_PAUSE)
+    await gate.reached()
+    waiting.append(await core.submit())
+    core.fake.advance(LONGEST_PAUSE)
+    waiting.append(await core.submit())
+    assert core.dispatcher.in_flight == 1
+    gate.set()
+    await core.log.wait_for("sent", count=6)
+
+
+async def test_queued_mail_follows_the_account_that_its_name_stands_for_now(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port, tenant="*")
+    core.dispatcher.set_active(False)
+    accepted = await core.submit()
+    own = await core.add_account(server.port, "main")  # from now on the tenant's own of that name is the one
+    core.dispatcher.set_active(True)
+    [line] = await core.log.wait_for(accepted.id, "sent")
+    assert f"account={own.queue_key}" in line.split()
+    assert [recipient.attempts for recipient in (await core.detail(accepted)).recipients] == [1]
+
+
+async def test_a_capture_account_keeps_everything(core: Core) -> None:
+    await core.add_account(25, kind=AccountKind.CAPTURE)
+    accepted = await core.submit("bob@b.example", "cyd@b.example")
+    await core.log.wait_for(accepted.id, "captured", count=2)
+    assert (await core.detail(accepted)).message.state is MessageState.CAPTURED
+
+
+async def test_a_reply_that_never_came_is_unknown_and_tried_again(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    server.on("dot", DROP, OK)
+    accepted = await core.submit()
+    await core.log.wait_for(accepted.id, "unknown")
+    assert await core.states(accepted) == [R.UNKNOWN]
+    await core.fake.until_slept(START + MINUTE)
+    core.fake.advance(MINUTE)
+    await core.log.wait_for(accepted.id, "sent")
+    first, second = server.messages
+    assert first.content == second.content, "the octets and the Message-ID never change between attempts"
+
+
+async def test_a_reply_that_never_came_holds_the_mail_where_the_account_says_so(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port, on_unknown=OnUnknown.HOLD)
+    server.on("dot", DROP, OK)
+    server.to("later@b.example", "450 4.2.0 later", OK)
+    alone = await core.submit()
+    await core.log.wait_for(alone.id, "unknown")
+    server.on("dot", DROP, OK)
+    mixed = await core.submit("bob@b.example", "later@b.example")
+    await core.log.wait_for(mixed.id, "unknown")
+    assert await core.states(mixed) == [R.HELD, R.DEFERRED]
+    await core.fake.until_slept(START + MINUTE)
+    core.fake.advance(HOUR)
+    await core.log.wait_for(mixed.id, "sent")
+    assert await core.states(mixed) == [R.HELD, R.SENT]
+    assert await core.states(alone) == [R.UNKNOWN]
+    assert [message.recipients for message in server.messages] == [
+        ("bob@b.example",),
+        ("bob@b.example",),
+        ("later@b.example",),
+    ]
+
+
+async def test_too_many_recipients_for_the_server_go_in_several_transactions_at_once(
+    core: Core, server: SmtpServer
+) -> None:
+    await core.add_account(server.port)
+    for n in (2, 3):
+        server.to(f"r{n}@b.example", "452 4.5.3 too many recipients", OK)
+    accepted = await core.submit(*(f"r{n}@b.example" for n in range(4)))
+    await core.log.wait_for(accepted.id, "sent", count=4)
+    assert [message.recipients for message in server.messages] == [
+        ("r0@b.example", "r1@b.example"),
+        ("r2@b.example", "r3@b.example"),
+    ]
+    assert [recipient.attempts for recipient in (await core.detail(accepted)).recipients] == [1] * 4

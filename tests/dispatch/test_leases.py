@@ -1,0 +1,122 @@
+"""Leases from claim to settlement, and the end of a dispatcher: nothing is lost, nothing is sent twice without need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from relay.clock import HOUR
+from relay.model.message import RecipientState
+from tests.support.clock import FakeClock
+from tests.support.core import LEASE, Core, running_core
+from tests.support.gate import Gate
+from tests.support.smtp_server import OK, Action, SmtpServer, Step
+
+R = RecipientState
+
+
+async def test_a_lost_lease_writes_nothing_and_the_one_who_has_it_does(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("dot", Action("550 5.0.0 from the lost one", when=gate), OK)
+    accepted = await core.submit()
+    await server.wait_for(1)
+    core.fake.advance(LEASE)
+    assert await core.store.queue.recover() == 1
+    await core.log.wait_for(accepted.id, "sent")
+    gate.set()
+    await core.dispatcher.stop(20)
+    assert await core.states(accepted) == [R.SENT]
+    assert core.log.lines(accepted.id, "failed") == []
+
+
+async def test_a_long_attempt_keeps_its_lease(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("dot", Action("250 2.0.0 ok", when=gate))
+    accepted = await core.submit()
+    await server.wait_for(1)
+    for _ in range(7):
+        core.fake.advance(LEASE // 3)
+        await core.leases.renew()
+        assert await core.store.queue.recover() == 0
+    gate.set()
+    await core.log.wait_for(accepted.id, "sent")
+    assert len(server.messages) == 1
+
+
+async def test_an_attempt_whose_lease_was_lost_is_cut(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port, max_connections=1)
+    gate = Gate()
+    server.on("mail", Action("250 2.1.0 ok", when=gate), OK)
+    accepted = await core.submit()
+    await gate.reached()
+    core.fake.advance(LEASE)
+    assert await core.store.queue.recover() == 1
+    await core.leases.renew()
+    await core.log.wait_for(accepted.id, "sent")
+    assert len(server.messages) == 1
+
+
+async def test_stop_lets_attempts_end(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("dot", Action("250 2.0.0 ok", when=gate))
+    accepted = await core.submit()
+    await server.wait_for(1)
+    stopping = asyncio.create_task(core.dispatcher.stop(20))
+    await asyncio.sleep(0)
+    late = await core.submit()
+    gate.set()
+    await stopping
+    assert await core.states(accepted) == [R.SENT]
+    assert await core.states(late) == [R.QUEUED]
+    assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "next_attempt"),
+    [("connect", R.QUEUED, 1), ("mail", R.QUEUED, 1), ("rcpt", R.QUEUED, 1), ("dot", R.UNKNOWN, 2)],
+)
+async def test_stop_cuts_what_does_not_end_and_returns_its_lease(
+    core: Core, server: SmtpServer, step: Step, state: RecipientState, next_attempt: int
+) -> None:
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on(step, Action(OK.reply, when=gate))
+    accepted = await core.submit()
+    await gate.reached()
+    await core.dispatcher.stop(0)
+    assert await core.states(accepted) == [state]
+    core.fake.advance(HOUR)
+    [again] = (await core.store.queue.claim("acme/main", 10)).deliveries
+    assert (again.attempt, again.message.id) == (next_attempt, accepted.id)
+
+
+async def test_what_a_former_life_left_is_taken_up(tmp_path: Path, server: SmtpServer) -> None:
+    async with running_core(tmp_path, clock=FakeClock(), active=False) as core:
+        account = await core.add_account(server.port)
+        accepted = await core.submit()
+        [left] = (await core.store.queue.claim(account.queue_key, 1)).deliveries
+        assert left.attempt == 1
+    async with running_core(tmp_path, clock=FakeClock()) as core:
+        await core.log.wait_for(accepted.id, "sent")
+        assert len(server.messages) == 1
+
+
+async def test_an_outcome_that_cannot_be_written_does_not_send_again_and_again(
+    core: Core, server: SmtpServer, tmp_path: Path
+) -> None:
+    await core.add_account(server.port)
+    with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as other:
+        other.execute("CREATE TRIGGER broken BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'broken'); END")
+    accepted = await core.submit()
+    await server.wait_for(1)
+    await core.dispatcher.stop(20)
+    [head] = await core.store.archive.counts()
+    assert (head.ready, head.leased, head.held) == (0, 0, 1)
+    assert await core.states(accepted) == [R.QUEUED]
