@@ -232,3 +232,11 @@ def test_a_change_holds_for_the_next_message(instance: Instance, tenant: str) ->
     with smtplib.SMTP("127.0.0.1", instance.relay.smtp_port, timeout=10) as client:
         client.ehlo()
         assert client.docmd("AUTH PLAIN", plain)[0] == 535
+
+
+def test_retry(instance: Instance, tenant: str) -> None:
+    instance.json("accounts", "add", "keep", "--tenant", tenant, "--kind", "capture", "--default")
+    sent = instance.json("send", "-", "--tenant", tenant, "--send-at", "+1h", stdin=MESSAGE)
+    due_later = instance.json("messages", "show", sent["id"])["recipients"][0]["next_attempt_at"]
+    tried = instance.json("messages", "retry", sent["id"])["recipients"][0]
+    assert tried["state"] == "captured" or tried["next_attempt_at"] < due_later
