@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from relay import __version__
-from relay.bootstrap import Banner, first_start
+from relay.bootstrap import Banner, make_admin_token, make_default_tenant
 from relay.clock import HOUR, MINUTE, SECOND, SystemClock
 from relay.config import Config, Endpoint
 from relay.delivery.connection import Connector
@@ -81,8 +81,8 @@ class Relay:
     def _build_admission(self) -> Admission:
         config = self.config
         paths = [config.server.data_dir]
-        if config.storage.url.startswith("sqlite:"):
-            paths += [Path(config.storage.url.removeprefix("sqlite://")).parent]
+        if config.storage.sqlite_file is not None:
+            paths += [config.storage.sqlite_file.parent]
         paths += [config.storage.spool] if config.storage.spool else []
         existing = tuple(dict.fromkeys(path for path in paths if path.exists()))
         return Admission(
@@ -257,7 +257,9 @@ async def serve(config: Config) -> int:
 
 
 async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequence[socket.socket]) -> None:
-    admin_token = await first_start(store.directory, SystemClock()) if store.is_new else None
+    if store.is_new:
+        await make_default_tenant(store.directory, SystemClock())
+    admin_token = await make_admin_token(store.directory, SystemClock())
     relay = Relay(config, store)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -295,7 +297,7 @@ async def local_api(config: Config) -> AsyncIterator[Path]:
         store = await _open(config)
         try:
             if store.is_new:
-                await first_start(store.directory, SystemClock())
+                await make_default_tenant(store.directory, SystemClock())
             relay = Relay(config, store)
             path = Path(directory) / "api.sock"
             site = await start_site(relay.api(), unix_path=path, shutdown_timeout=API_GRACE)

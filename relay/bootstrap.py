@@ -13,14 +13,20 @@ from relay.secrets import generate_token, token_hash
 CAPTURE_ACCOUNT = "capture"
 
 
-async def first_start(directory: Directory, clock: Clock) -> str:
-    """The tenant `default` with its account `capture`, and an admin token: its secret, to be shown once."""
+async def make_default_tenant(directory: Directory, clock: Clock) -> None:
+    """The tenant `default`, and its account `capture`, by which its mail goes until there is another."""
     now = clock.now()
     await directory.add_tenant(Tenant(DEFAULT_TENANT, "Default", None, now))
     capture = Account(DEFAULT_TENANT, CAPTURE_ACCOUNT, AccountKind.CAPTURE, created_at=now)
     await directory.add_account(capture, default=True)
+
+
+async def make_admin_token(directory: Directory, clock: Clock) -> str | None:
+    """An admin token where there is none: its secret, to be shown once; else None."""
+    if any(token.is_admin for token in await directory.tokens(None)):
+        return None
     token_id, secret = generate_token()
-    await directory.add_token(Token(token_id, "admin", None, created_at=now), token_hash(secret))
+    await directory.add_token(Token(token_id, "admin", None, created_at=clock.now()), token_hash(secret))
     return secret
 
 

@@ -49,6 +49,8 @@ class RelayProcess:
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     smtp_port: int = field(default_factory=free_port)
     api_port: int = field(default_factory=free_port)
+    command: tuple[str, ...] = (STAGEPOST,)
+    """What is run as `… serve --config FILE`."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,7 +90,7 @@ class RelayProcess:
             notify.bind(notify_path)
             notify.settimeout(START_WITHIN)
             self.process = subprocess.Popen(
-                [STAGEPOST, "serve", "--config", str(self.config)],
+                [*self.command, "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
