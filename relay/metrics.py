@@ -8,7 +8,7 @@ from relay.model.delivery import Category, Verdict
 from relay.model.event import Event, EventKind
 from relay.model.message import Source
 
-disable_created_metrics()  # a series of its own for each counter's birth is noise
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of its own for each counter's birth is noise
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
