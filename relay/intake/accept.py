@@ -5,6 +5,7 @@ Nothing is answered before the commit; nothing is read twice; the content of a l
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -107,14 +108,8 @@ class Intake:
             await writer.discard()
             raise
         new = self._name(submission, facts, content, size, eight_bit, digest)
-        try:
-            accepted = await self._commit(new, facts.account)
-        except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
-            await writer.discard()
-            raise
-        if accepted.replayed:
-            await writer.discard()
-        return accepted
+        # A client that goes away now leaves a message that is committed, handed over and logged like any other (7 µs).
+        return await asyncio.shield(asyncio.get_running_loop().create_task(self._commit(new, facts.account, writer)))
 
     async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
@@ -205,31 +200,29 @@ class Intake:
         delivery = NewDelivery(facts.account.queue_key, due, leased=False)
         return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,))
 
-    async def _commit(self, new: NewMessage, account: Account) -> Accepted:
+    async def _commit(self, new: NewMessage, account: Account, writer: ContentWriter) -> Accepted:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
         delivery = new.delivery
         slot = self._handover.reserve(account) if delivery.due <= new.message.accepted_at else None
-        if slot is None:
-            accepted = await self._commit_ready(new)
-        else:
-            accepted = await self._commit_leased(new, slot)
-        if not accepted.replayed:
-            self._admission.depth += 1
-            self._log.events(new.events)
-            self._metrics.events(new.events)
-            self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
-            if slot is None:
-                self._handover.wake(delivery.queue_key, delivery.due)
+        try:
+            accepted = await (self._commit_ready(new) if slot is None else self._commit_leased(new, slot))
+        except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
+            await writer.discard()
+            raise
+        if accepted.replayed:
+            await writer.discard()
+            return accepted
+        self._admission.depth += 1
+        self._log.events(new.events)
+        self._metrics.events(new.events)
+        self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
         return accepted
 
     async def _commit_ready(self, new: NewMessage) -> Accepted:
         try:
             return await self._queue.accept(new)
-        except Rejected:
-            raise
-        except BaseException:  # cancelled, or the store went away: it may be committed all the same
+        finally:  # where the store went away it may be committed all the same, and a look costs little
             self._handover.wake(new.delivery.queue_key, new.delivery.due)
-            raise
 
     async def _commit_leased(self, new: NewMessage, slot: Slot) -> Accepted:
         leased = _leased(new)
@@ -246,7 +239,7 @@ class Intake:
         except Rejected:
             slot.give_back()
             raise
-        except BaseException:  # cancelled, or the store went away: it may be committed all the same
+        except Exception:  # the store went away: it may be committed all the same
             slot.abandon(leased)
             raise
         if accepted.replayed:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from relay.clock import HOUR
+from relay.delivery.timeouts import Timeouts
 from relay.model.message import RecipientState
 from tests.support.clock import FakeClock
 from tests.support.core import LEASE, Core, running_core
@@ -49,17 +51,18 @@ async def test_a_long_attempt_keeps_its_lease(core: Core, server: SmtpServer) ->
     assert len(server.messages) == 1
 
 
-async def test_an_attempt_whose_lease_was_lost_is_cut(core: Core, server: SmtpServer) -> None:
-    await core.add_account(server.port, max_connections=1)
+async def test_an_attempt_whose_lease_was_lost_is_cut(tmp_path: Path, server: SmtpServer) -> None:
     gate = Gate()
     server.on("mail", Action("250 2.1.0 ok", when=gate), OK)
-    accepted = await core.submit()
-    await gate.reached()
-    core.fake.advance(LEASE)
-    assert await core.store.queue.recover() == 1
-    await core.leases.renew()
-    await core.log.wait_for(accepted.id, "sent")
-    assert len(server.messages) == 1
+    async with running_core(tmp_path, clock=FakeClock(), timeouts=Timeouts()) as core:
+        await core.add_account(server.port, max_connections=1)
+        accepted = await core.submit()
+        await gate.reached()
+        core.fake.advance(LEASE)
+        assert await core.store.queue.recover() == 1
+        await core.leases.renew()
+        await core.log.wait_for(accepted.id, "sent")
+        assert len(server.messages) == 1
 
 
 async def test_stop_lets_attempts_end(core: Core, server: SmtpServer) -> None:
@@ -95,6 +98,54 @@ async def test_stop_cuts_what_does_not_end_and_returns_its_lease(
     core.fake.advance(HOUR)
     [again] = (await core.store.queue.claim("acme/main", 10)).deliveries
     assert (again.attempt, again.message.id) == (next_attempt, accepted.id)
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, owner: object, method: str) -> asyncio.Event:
+    """Set as soon as that method of the store is called."""
+    called = asyncio.Event()
+    real: Callable[..., Awaitable[object]] = getattr(owner, method)
+
+    async def watched(*values: object) -> object:
+        called.set()
+        return await real(*values)
+
+    monkeypatch.setattr(owner, method, watched)
+    return called
+
+
+async def test_stop_does_not_cut_an_outcome_on_its_way_to_the_store(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await core.add_account(server.port)
+    settling = watch(monkeypatch, core.store.queue, "settle")
+    accepted = await core.submit()
+    await settling.wait()
+    await core.dispatcher.stop(0)
+    assert await core.states(accepted) == [R.SENT]
+    assert len(core.log.lines(accepted.id, "sent")) == 1
+    assert core.admission.depth == 0
+
+
+@pytest.mark.parametrize("method", ["accept", "claim"])
+async def test_what_is_leased_while_we_stop_is_given_back_untried(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    await core.add_account(server.port)
+    core.dispatcher.set_active(method == "accept")
+    called = watch(monkeypatch, core.store.queue, method)
+    task = asyncio.create_task(core.submit())
+    if method == "claim":
+        await task
+        core.dispatcher.set_active(True)
+    await called.wait()
+    await core.dispatcher.stop(20)
+    accepted = await task
+    await core.dispatcher.stop(20)
+    assert await core.states(accepted) == [R.QUEUED]
+    [counts] = await core.store.archive.counts()
+    assert (counts.ready, counts.leased) == (1, 0)
+    assert server.messages == []
+    assert core.dispatcher.in_flight == 0
 
 
 async def test_what_a_former_life_left_is_taken_up(tmp_path: Path, server: SmtpServer) -> None:

@@ -217,12 +217,13 @@ def _assemble(
         metrics=metrics,
     )
     admission = Admission(clock, max_messages=max_messages, min_free=0, paths=())
-
-    def done() -> None:
-        admission.depth -= 1
-
     dispatcher = Dispatcher(
-        queue=queue, attempter=attempter, clock=clock, max_concurrent=max_concurrent, active=active, on_done=done
+        queue=queue,
+        attempter=attempter,
+        clock=clock,
+        max_concurrent=max_concurrent,
+        active=active,
+        on_done=admission.one_done,
     )
     intake = Intake(
         queue=queue,
