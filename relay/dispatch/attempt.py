@@ -151,9 +151,7 @@ class Attempter:
         while True:
             try:
                 return await self._queue.settle(settlement)
-            except (
-                asyncio.CancelledError
-            ):  # cut at the end of a stop: written all the same, by that call or by this one
+            except asyncio.CancelledError:  # cut at the end of a stop; written by that call, or else by this one
                 await self._queue.settle(settlement)
                 return True
             except StoreUnavailable:
