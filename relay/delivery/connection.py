@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
@@ -152,7 +152,7 @@ class _Opening:
             hostname=account.host,
             sock=sock,
             local_hostname=self._ehlo_name,
-            timeout=self._timeouts.greeting,
+            timeout=None,  # ours instead, below: the library's wait_for may swallow a cancellation (Python 3.11)
             use_tls=implicit,
             start_tls=False,
             tls_context=self._tls,
@@ -160,7 +160,7 @@ class _Opening:
         if implicit:
             self.phase = Phase.TLS
         try:
-            await client.connect()
+            await self._step(client.connect())
             await self._greet(client)
             if account.tls is TlsMode.STARTTLS:
                 await self._secure(client)
@@ -171,15 +171,19 @@ class _Opening:
             raise
         return self._take_over(client, peer)
 
+    async def _step(self, step: Coroutine[None, None, object]) -> None:
+        async with asyncio.timeout(self._timeouts.greeting):
+            await step
+
     async def _greet(self, client: aiosmtplib.SMTP) -> None:
         """EHLO, or HELO for a server that knows no better (RFC 5321 §4.1.1.1)."""
         self.phase = Phase.EHLO
         try:
-            await client.ehlo()
+            await self._step(client.ehlo())
         except aiosmtplib.SMTPHeloError as refused:
             if not 500 <= refused.code <= 504:
                 raise
-            await client.helo()
+            await self._step(client.helo())
 
     async def _secure(self, client: aiosmtplib.SMTP) -> None:
         self.phase = Phase.TLS
@@ -188,7 +192,7 @@ class _Opening:
                 Category.TLS, Phase.TLS, None, "the server does not offer STARTTLS, which the account demands"
             )
             raise ConnectFailed(fault)
-        await client.starttls()
+        await self._step(client.starttls())
 
     async def _authenticate(self, client: aiosmtplib.SMTP) -> None:
         """PLAIN, else LOGIN. One try: a second one with the same password only brings a lock-out nearer."""
@@ -204,7 +208,7 @@ class _Opening:
         offered = {method.lower() for method in client.server_auth_methods}
         if "plain" in offered:
             try:
-                await client.auth_plain(account.user, account.password)
+                await self._step(client.auth_plain(account.user, account.password))
             except aiosmtplib.SMTPAuthenticationError as refused:
                 if refused.code != 504 or "login" not in offered:  # 504: offered, but not implemented (RFC 4954 §4)
                     raise
@@ -213,7 +217,7 @@ class _Opening:
         if "login" not in offered:
             fault = AccountFault(Category.AUTH, Phase.AUTH, None, "the server offers neither AUTH PLAIN nor AUTH LOGIN")
             raise ConnectFailed(fault)
-        await client.auth_login(account.user, account.password)
+        await self._step(client.auth_login(account.user, account.password))
 
     def _take_over(self, client: aiosmtplib.SMTP, peer: str) -> Connection:
         """From here on the transport's bytes come to our protocol; nothing is awaited in between, so none is missed."""

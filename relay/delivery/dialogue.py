@@ -90,6 +90,8 @@ class Dialogue(asyncio.Protocol):
         """Write a part of the content and wait until the peer takes more; `patience` is for no progress at all."""
         self.check_silence()
         self._transport.write(data)
+        if not self._paused:
+            await asyncio.sleep(0)  # a peer that takes everything must not keep the loop from everybody else
         while self._paused and self._error is None:
             left = self._transport.get_write_buffer_size()
             try:

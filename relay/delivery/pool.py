@@ -115,6 +115,7 @@ class Pool:
         except TimeoutError:
             for connection in tuple(self._open):
                 connection.dialogue.abort()
+            await self._all_closed.wait()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import pytest
 import trustme
+import uvloop
 
 from relay.clock import SystemClock
 from relay.contracts import ContentStore
@@ -19,6 +21,13 @@ from tests.delivery.post import Contents
 from tests.support.smtp_server import SmtpServer
 
 PATIENCE = Timeouts(connect=5, greeting=5, mail=5, rcpt=5, data=5, body=5, dot=5, reset=5, quit=1)
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both loops: their transports differ in what they promise to a protocol that takes a connection over."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import json
 import os
 import signal
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -142,7 +142,7 @@ class SmtpServer:
     async def start(self) -> None:
         """Listen; `port` is known afterwards."""
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, limit=1 << 20, ssl=self.tls if self.implicit_tls else None
+            self._serve, "127.0.0.1", self.port, limit=1 << 16, ssl=self.tls if self.implicit_tls else None
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -170,11 +170,29 @@ class SmtpServer:
 
     async def wait_for(self, count: int, seconds: float = 10) -> list[Received]:
         """The messages received, as soon as there are `count` of them; TimeoutError."""
+        await self._until(lambda: len(self.messages) >= count, seconds)
+        return list(self.messages)
+
+    async def wait_for_sessions(self, count: int, seconds: float = 10) -> list[Session]:
+        """The connections made, as soon as there are `count` of them; TimeoutError."""
+        await self._until(lambda: len(self.sessions) >= count, seconds)
+        return list(self.sessions)
+
+    async def wait_for_command(self, verb: str, seconds: float = 10) -> None:
+        """Return once a command with this verb has come on the newest connection; TimeoutError."""
+        await self._until(
+            lambda: bool(self.sessions) and any(c.startswith(verb) for c in self.sessions[-1].commands), seconds
+        )
+
+    def note_change(self) -> None:
+        """Something has happened that a test may wait for."""
+        self._changed.set()
+
+    async def _until(self, fulfilled: Callable[[], bool], seconds: float) -> None:
         async with asyncio.timeout(seconds):
-            while len(self.messages) < count:
+            while not fulfilled():
                 self._changed.clear()
                 await self._changed.wait()
-        return list(self.messages)
 
     def drop_connections(self) -> None:
         """Close every connection now, as a server that restarts does."""
@@ -206,6 +224,7 @@ class SmtpServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(len(self.sessions) + 1, tls=self.implicit_tls)
         self.sessions.append(session)
+        self._changed.set()
         self._writers[session] = writer
         task = asyncio.current_task()
         assert task is not None
@@ -248,6 +267,7 @@ class _Conversation:
         while True:
             line = await self._line()
             self._session.commands.append(line)
+            self._server.note_change()
             verb, _, rest = line.partition(" ")
             handler = getattr(self, f"_{verb.lower()}", None)
             if handler is None or verb.upper() not in _VERBS:
