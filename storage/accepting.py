@@ -6,14 +6,14 @@ be there already; the unique indexes say so, within a group and between instance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from relay.contracts import Accepted
 from relay.errors import Refusal, Rejected, RelayError, StoreUnavailable
 from relay.model.delivery import NewMessage
 from relay.model.message import Message
 from storage.rows import write_content, write_event, write_message
-from storage.work import Values, Work, execute, fetch, fetch_one, notify
+from storage.work import Execute, Values, Work, execute_together, fetch, fetch_one, notify
 
 FIRST = 1
 """The number of the delivery that all recipients begin with."""
@@ -29,22 +29,23 @@ def accept_messages(news: Sequence[NewMessage], lease: Values) -> Work[Sequence[
         plain = [new for new in kept if not (new.message.client_id or new.message.idempotency_key)]
     else:
         kept = plain = list(news)
-    yield from execute("insert_messages", given=[write_message(new.message) for new in plain])
-    yield from execute("insert_contents", given=[write_content(new) for new in kept])
-    yield from execute(
-        "insert_recipients",
-        given=[
-            (new.message.id, recipient.position, recipient.address, FIRST, recipient.state.value, recipient.attempts)
-            for new in kept
-            for recipient in new.recipients
-        ],
+    yield from execute_together(
+        Execute("insert_messages", given=[write_message(new.message) for new in plain]),
+        Execute("insert_contents", given=[write_content(new) for new in kept]),
+        Execute("insert_recipients", given=[row for new in kept for row in _write_recipients(new)]),
+        Execute("insert_deliveries", lease, [_write_delivery(new) for new in kept]),
+        Execute("insert_events", given=[write_event(event) for new in kept for event in new.events]),
     )
-    yield from execute("insert_deliveries", lease, [_write_delivery(new) for new in kept])
-    yield from execute("insert_events", given=[write_event(event) for new in kept for event in new.events])
     yield from notify(
         ready_notes([(new.delivery.queue_key, new.delivery.due) for new in kept if not new.delivery.leased])
     )
     return [refused.get(new.message.id) or Accepted(new.message.id) for new in news]
+
+
+def _write_recipients(new: NewMessage) -> Iterator[tuple[object, ...]]:
+    key = new.message.id
+    for recipient in new.recipients:
+        yield key, recipient.position, recipient.address, FIRST, recipient.state.value, recipient.attempts
 
 
 def _write_delivery(new: NewMessage) -> tuple[object, ...]:

@@ -18,12 +18,12 @@ from asyncpg.pool import PoolConnectionProxy
 
 from relay.errors import StoreError, StoreUnavailable
 from storage.database import Hearing
-from storage.statements import Dialect, load
-from storage.work import Execute, Fetch, Given, Lock, Notify, Row, Script, Step, T, Values, Work
+from storage.statements import Dialect, combine, load
+from storage.work import Execute, Fetch, Given, Lock, Notify, Row, Script, Step, T, Together, Values, Work
 
 OLDEST = 13
 CONNECTIONS = 8
-GROUPS_IN_FLIGHT = 3
+GROUPS_IN_FLIGHT = 2
 CHANNEL = "stagepost"
 TIMEOUT = 30.0
 """Seconds after which a statement that was not answered is given up."""
@@ -134,11 +134,10 @@ class PostgreSQL:
         match step:
             case Fetch(name, values, given):
                 return await self._fetch(connection, name, values, given)
-            case Execute(name, values, given):
-                statement = self._statements[name]
-                arguments = [*_columns(given, len(statement.columns)), *statement.bind(values)]
-                status = await connection.execute(statement.text, *arguments)
-                return int(status.rpartition(" ")[2])
+            case Execute():
+                return await self._execute(connection, [step])
+            case Together(steps):
+                return await self._execute(connection, steps)
             case Lock(name, given):
                 await self._fetch(connection, name, {}, given)
             case Notify(payloads):
@@ -146,6 +145,15 @@ class PostgreSQL:
             case Script(text):
                 await connection.execute(text)
         return None
+
+    async def _execute(self, connection: _Connection, steps: Sequence[Execute]) -> int:
+        """Several in one statement, the first ones as tables of the last one's WITH."""
+        arguments: list[object] = []
+        for step in steps:
+            statement = self._statements[step.name]
+            arguments += [*_columns(step.given, len(statement.columns)), *statement.bind(step.values)]
+        status = await connection.execute(combine(tuple(step.name for step in steps)), *arguments)
+        return int(status.rpartition(" ")[2])
 
     async def _fetch(self, connection: _Connection, name: str, values: Values, given: Given | None) -> Sequence[Row]:
         statement = self._statements[name]

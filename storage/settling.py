@@ -11,7 +11,7 @@ from relay.model.event import Event
 from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
 from storage.accepting import ready_notes
 from storage.rows import write_attempt, write_event, write_reply
-from storage.work import Work, execute, fetch, lock, notify
+from storage.work import Execute, Given, Work, execute, execute_together, fetch, lock, notify
 
 DeliveryKey = tuple[str, int]
 """Message id and number: what a delivery's id is made of."""
@@ -52,17 +52,14 @@ def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool
     )
     held = {(message, number) for message, number in rows}
     written = {key: settlement for key, settlement in first.items() if key in held}
-    yield from execute(
-        "insert_attempts",
-        given=[
+    yield from change_recipients(
+        [Change(one.message, change, one.at) for one in written.values() for change in one.recipients],
+        [event for settlement in written.values() for event in settlement.events],
+        [
             write_attempt(message, number, settlement.attempt, holder, settlement.record)
             for (message, number), settlement in written.items()
             if settlement.record is not None
         ],
-    )
-    yield from change_recipients(
-        [Change(one.message, change, one.at) for one in written.values() for change in one.recipients],
-        [event for settlement in written.values() for event in settlement.events],
     )
     ready = [(one.queue_key, one.due) for one in written.values() if one.state is DeliveryState.READY]
     yield from notify(ready_notes(ready))
@@ -74,13 +71,16 @@ def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object,
     return *key, settlement.attempt, settlement.queue_key, settlement.state.value, settlement.due, uncounted
 
 
-def change_recipients(changes: Sequence[Change], events: Iterable[Event]) -> Work[None]:
-    """New states, their events, and what follows for the messages, which the caller has locked."""
-    changed = yield from execute("change_recipients", given=[_write_change(change) for change in changes])
+def change_recipients(changes: Sequence[Change], events: Iterable[Event], attempts: Given = ()) -> Work[None]:
+    """New states, the events and attempts they come from, and what follows for the messages, which the caller has locked."""
+    changed = yield from execute_together(
+        Execute("insert_attempts", given=attempts),
+        Execute("insert_events", given=[write_event(event) for event in events]),
+        Execute("change_recipients", given=[_write_change(change) for change in changes]),
+    )
     if changed != len(changes):
         asked = ", ".join(f"{change.message}/{change.to.position} to {change.to.state}" for change in changes)
         raise IllegalTransition(f"only {changed} of these transitions are legal: {asked}")
-    yield from execute("insert_events", given=[write_event(event) for event in events])
     yield from execute("derive_message_states", given=[(key,) for key in sorted({c.message for c in changes})])
 
 

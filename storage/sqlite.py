@@ -20,7 +20,7 @@ import aiosqlite
 from relay.errors import StoreError, StoreUnavailable
 from storage.database import Hearing
 from storage.statements import Dialect, Statement, load
-from storage.work import Execute, Fetch, Given, Row, Script, Step, T, Work
+from storage.work import Execute, Fetch, Given, Row, Script, Step, T, Together, Work
 
 OLDEST = (3, 37, 0)
 """The first with STRICT tables."""
@@ -134,14 +134,19 @@ class SQLite:
         if isinstance(step, Fetch):
             return self._fetch(connection, step)
         if isinstance(step, Execute):
-            before = connection.total_changes
-            for text, values in _bind(self._statements[step.name], step):
-                connection.execute(text, values)
-            return connection.total_changes - before
+            return self._execute(connection, step)
+        if isinstance(step, Together):
+            return [self._execute(connection, one) for one in step.steps][-1]
         if isinstance(step, Script):
             for statement in split_script(step.text):
                 connection.execute(statement)
         return None  # locks and notifications are for several instances
+
+    def _execute(self, connection: sqlite3.Connection, step: Execute) -> int:
+        before = connection.total_changes
+        for text, values in _bind(self._statements[step.name], step):
+            connection.execute(text, values)
+        return connection.total_changes - before
 
     def _fetch(self, connection: sqlite3.Connection, step: Fetch) -> Sequence[Row]:
         rows: list[Row] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -24,6 +24,7 @@ _HEAD = re.compile(r"^-- (\{[a-z_]+\}|[a-z_]+): .+$", re.MULTILINE)
 _ROWS = re.compile(r"^-- rows: (.+)$", re.MULTILINE)
 _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 
 
@@ -38,6 +39,7 @@ class Statement:
     """The values it takes, in the order of its placeholders."""
     columns: tuple[str, ...] = ()
     """Of `given`; empty where it takes no rows."""
+    _texts: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     def bind(self, values: Values) -> list[object]:
         """The values in their order."""
@@ -45,8 +47,12 @@ class Statement:
 
     def for_rows(self, count: int) -> str:
         """SQLite's text for so many rows."""
-        row = f"({', '.join('?' * len(self.columns))})"
-        return f"WITH given ({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}){self.text}"
+        text = self._texts.get(count)
+        if text is None:
+            row = f"({', '.join('?' * len(self.columns))})"
+            text = f"WITH given ({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}){self.text}"
+            self._texts[count] = text
+        return text
 
 
 @cache
@@ -112,6 +118,22 @@ def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -
         given = ", ".join(column for column, _ in columns)
         body = f"WITH given ({given}) AS (SELECT * FROM unnest({arrays})){_after_with(body)}"  # noqa: S608 - our own text
     return Statement(name, body, tuple(names), tuple(column for column, _ in columns))
+
+
+@cache
+def combine(names: tuple[str, ...]) -> str:
+    """PostgreSQL's text of several statements at once; its placeholders are theirs, one statement after the other."""
+    texts: list[str] = []
+    taken = 0
+    for name in names:
+        statement = load("postgres")[name]
+        texts.append(_PLACEHOLDER.sub(lambda found, taken=taken: f"${taken + int(found[1])}", statement.text))  # type: ignore[misc]
+        taken += len(statement.columns) + len(statement.names)
+    if len(texts) == 1:
+        return texts[0]
+    tables = ", ".join(f"part_{at} AS ({text})" for at, text in enumerate(texts[:-1]))
+    last = texts[-1]
+    return f"WITH {tables}, {last.removeprefix('WITH ')}" if last.startswith("WITH ") else f"WITH {tables} {last}"
 
 
 def _after_with(body: str) -> str:

@@ -42,6 +42,13 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """Statements that need not see what the others write, in one round trip; answered as the last one."""
+
+    steps: Sequence[Execute]
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """Row locks, in the order given, until the transaction ends. SQLite, with its one writer, passes over it."""
 
@@ -63,7 +70,7 @@ class Script:
     text: str
 
 
-Step: TypeAlias = Fetch | Execute | Lock | Notify | Script
+Step: TypeAlias = Fetch | Execute | Together | Lock | Notify | Script
 Work: TypeAlias = Generator[Step, Any, T]
 
 
@@ -87,6 +94,15 @@ def execute(name: str, values: Values = NO_VALUES, given: Given | None = None) -
         return 0
     changed: int = yield Execute(name, values, given)
     return changed
+
+
+def execute_together(*steps: Execute) -> Work[int]:
+    """Those that were given rows; how many rows the last of `steps` changed."""
+    some = [step for step in steps if step.given]
+    if not some:
+        return 0
+    changed: int = yield Together(some)
+    return changed if some[-1] is steps[-1] else 0
 
 
 def lock(name: str, ids: Iterable[str]) -> Work[None]:

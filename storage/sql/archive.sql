@@ -35,9 +35,9 @@ SELECT {message_columns} FROM messages
 WHERE messages.tenant_id = :tenant AND messages.client_id = :client_id AND messages.id < :before AND {wanted}
 ORDER BY messages.id DESC LIMIT :limit;
 
--- list_by_recipient: what went to an address
+-- list_by_recipient: what went to an address, in letters of either case; reads recipients from the newest on
 SELECT {message_columns} FROM recipients JOIN messages ON messages.id = recipients.message_id
-WHERE recipients.address = :recipient AND recipients.message_id < :before AND {wanted}
+WHERE lower(recipients.address) = lower(CAST(:recipient AS TEXT)) AND recipients.message_id < :before AND {wanted}
 ORDER BY recipients.message_id DESC LIMIT :limit;
 
 -- message: one message, if it is this tenant's (NULL: any)

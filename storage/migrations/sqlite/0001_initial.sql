@@ -114,7 +114,8 @@ CREATE TABLE recipients (
     PRIMARY KEY (message_id, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX recipients_by_address ON recipients (address, message_id);
+-- There is no index by address: it would cost a random page for every recipient (a third of the price of accepting), and a
+-- question about one address may well read the addresses of the messages it asks about.
 
 CREATE TABLE deliveries (
     message_id  TEXT NOT NULL,
