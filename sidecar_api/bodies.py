@@ -145,6 +145,8 @@ def _detail(error: ErrorDetails) -> str:
 
 def read_query(given: MultiMapping[str], kind: type[_Model], reading: Reading) -> _Model:
     """The query parameters; a repeated one is a list. Invalid with `?name` for every fault."""
+    if not given:
+        return _nothing_asked(kind)
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in values:
@@ -158,6 +160,19 @@ def read_query(given: MultiMapping[str], kind: type[_Model], reading: Reading) -
     except ValidationError as fault:
         errors = fault.errors(include_url=False, include_input=False)
         raise Invalid(*(Violation(f"?{e['loc'][0] if e['loc'] else ''}", _detail(e)) for e in errors)) from None
+
+
+_NOTHING: dict[type[BaseModel], BaseModel] = {}
+
+
+def _nothing_asked(kind: type[_Model]) -> _Model:
+    """The query that says nothing, made once."""
+    if kind not in _NOTHING:
+        _NOTHING[kind] = kind.model_validate({})
+    found = _NOTHING[kind]
+    if not isinstance(found, kind):
+        raise TypeError(f"{kind.__name__} validates to something else")
+    return found
 
 
 def digest_of(octets: bytes) -> str:

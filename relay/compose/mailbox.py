@@ -7,8 +7,9 @@ seconds on hostile input. Comments, groups and routes are refused, since they on
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from relay.model.address import parse_address
+from relay.model.address import MAX_ADDRESS, parse_address
 from relay.model.content import Mailbox
 
 MAX_NAME = 500
@@ -32,12 +33,19 @@ def check_name(name: str) -> str:
 
 def parse_mailbox(text: str) -> Mailbox:
     """One mailbox; ValueError says what is wrong with it."""
+    return _remembered(text) if len(text) <= MAX_ADDRESS else _parse_one(text)
+
+
+def _parse_one(text: str) -> Mailbox:
     if "<" not in text and '"' not in text:
         return Mailbox(parse_address(text.strip(" "), utf8=True))
     found = parse_mailboxes(text)
     if len(found) != 1:
         raise ValueError("holds more than one address")
     return found[0]
+
+
+_remembered = lru_cache(maxsize=4096)(_parse_one)  # the same authors write again and again
 
 
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:

@@ -98,10 +98,12 @@ class MessageIn(Defaults):
             subject=self.subject,
             text=self.text,
             html=self.html,
-            headers=tuple((name, value) for name, values in self.headers.items() for value in values),
+            headers=tuple([(name, value) for name, values in self.headers.items() for value in values]),
             attachments=tuple(
-                Attachment(one.filename, one.content, one.content_type, one.content_id, one.inline)
-                for one in self.attachments
+                [
+                    Attachment(one.filename, one.content, one.content_type, one.content_id, one.inline)
+                    for one in self.attachments
+                ]
             ),
         )
 
