@@ -73,6 +73,7 @@ class Relay:
         self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
         store.on_ready(self.dispatcher.wake)
+        store.on_change(self.dispatcher.look_again)
         self.metrics.in_flight.set_function(lambda: self.dispatcher.in_flight)
         self.metrics.queue_depth.set_function(lambda: self.admission.depth)
 

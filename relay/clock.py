@@ -6,6 +6,7 @@ Wall times are integer microseconds since the epoch (the unit of SQL), durations
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,6 +17,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+_LONGEST_NAP = MINUTE
 
 
 class Clock(Protocol):
@@ -46,11 +48,14 @@ class SystemClock:
         """Wait for the event, at most until the wall clock reads `until` µs."""
         if event.is_set():
             return True
-        try:
-            async with asyncio.timeout(None if until is None else max(0, until - self.now()) / SECOND):
-                return await event.wait()
-        except TimeoutError:
-            return event.is_set()
+        if until is None:
+            return await event.wait()
+        while (left := until - self.now()) > 0:
+            # The wall clock may be set, and a machine may sleep, while the loop's own clock measures: look at least so often.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LONGEST_NAP) / SECOND):
+                    return await event.wait()
+        return event.is_set()
 
 
 def rfc3339(at: int) -> str:

@@ -22,12 +22,16 @@ class Cache:
         self._generation = 0
         self.enabled = True
         """Off while changes made elsewhere might not be heard of."""
+        self.on_forget: list[Callable[[], None]] = []
+        """Called after each change, ours and other instances'."""
 
     def forget(self) -> None:
         """Something has changed. What is being looked up right now will not be kept either."""
         self._generation += 1
         self._found.clear()
         self._missing.clear()
+        for callback in self.on_forget:
+            callback()
 
     async def get(self, key: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
         """The value of `key`; without suspension where it is known. None means that there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -68,6 +69,10 @@ class Store:
     def on_ready(self, callback: ReadyCallback) -> None:
         """Have told what becomes ready otherwise than by this process's own accept and settle: queue key and due time."""
         self._callbacks.append(callback)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have told that tenants, accounts, credentials or tokens have changed."""
+        self._directory.cache.on_forget.append(callback)
 
     async def ready(self) -> None:
         """Whether the store answers: raises StoreUnavailable."""

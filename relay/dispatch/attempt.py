@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from relay.clock import MINUTE, SECOND, Clock
+from relay.clock import MINUTE, SECOND, Clock, rfc3339
 from relay.contracts import Directory, MessageQueue
 from relay.delivery.courier import Courier
 from relay.dispatch.lane import Lane
 from relay.dispatch.leases import Leases
-from relay.dispatch.outcome import hold_back, move_to, no_account, settle_attempt, settle_expired, settle_fault
+from relay.dispatch.outcome import (
+    hold_back,
+    move_to,
+    no_account,
+    settle_attempt,
+    settle_expired,
+    settle_fault,
+    settle_local_error,
+)
 from relay.dispatch.retry import RetryPolicy
 from relay.errors import StoreUnavailable
 from relay.maillog import MailLog
@@ -107,21 +115,19 @@ class Attempter:
         lane.breaker = before.after_fault(now)
         self._metrics.account_faults.labels(attempt.fault.category.value).inc()
         if lane.breaker is not before:
-            facts: Facts = {"account": lane.queue_key, "reason": attempt.fault.detail, "until": lane.breaker.open_until}
+            facts: Facts = {
+                "account": lane.queue_key,
+                "reason": attempt.fault.detail,
+                "until": rfc3339(lane.breaker.open_until),
+            }
             self._log.note("account_paused", facts)
         return settle_fault(delivery, attempt, attempt.fault, lane.breaker.open_until, on_unknown, now)
 
     def _local_error(self, delivery: LeasedDelivery, started_at: int) -> Settlement:
         now = self._clock.now()
         fault = AccountFault(Category.OTHER, Phase.CONNECT, None, "local error, see the log")
-        return settle_fault(
-            delivery,
-            Attempt((), started_at, now, "none", fault=fault),
-            fault,
-            now + LOCAL_ERROR_PAUSE,
-            OnUnknown.RETRY,
-            now,
-        )
+        attempt = Attempt((), started_at, now, "none", fault=fault)
+        return settle_local_error(delivery, attempt, now + LOCAL_ERROR_PAUSE, now)
 
     async def _settle(self, settlement: Settlement) -> Settlement | None:
         """What was written; None when the lease had been lost."""

@@ -32,6 +32,10 @@ class Breaker:
             return free
         return 1 if now >= self.open_until and in_flight == 0 and free > 0 else 0
 
+    def try_now(self) -> Breaker:
+        """The pause ends early; the fault stands until a probe has gone well."""
+        return Breaker(self.faults)
+
     def after_fault(self, now: int) -> Breaker:
         """The next state; faults of attempts that ran side by side count once."""
         if now < self.open_until:

@@ -84,6 +84,13 @@ class Dispatcher:
         lane.note_due(due)
         self._look(lane)
 
+    def look_again(self) -> None:
+        """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended."""
+        for lane in self._lanes.values():
+            if not lane.breaker.is_closed:
+                lane.breaker = lane.breaker.try_now()
+                self._look(lane)
+
     @property
     def in_flight(self) -> int:
         """Slots in use."""
@@ -154,15 +161,23 @@ class Dispatcher:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            now = self._clock.now()
-            while self._timers and self._timers[0][0] <= now:
-                at, queue_key = heapq.heappop(self._timers)
-                lane = self._lane(queue_key)
-                if lane.timer == at:  # else an earlier one took its place
-                    lane.timer = None
-                    self._pending[lane] = None
-            self._claim_pending(now)
+            try:
+                self._look_around(self._clock.now())
+            except Exception:  # a bug met with one lane must not end the sending for all
+                log.exception("dispatch failed; it goes on in a moment")
+                await self._clock.wait(asyncio.Event(), self._clock.now() + STORE_PAUSE)
+                self._wake.set()
             await self._clock.wait(self._wake, self._timers[0][0] if self._timers else None)
+
+    def _look_around(self, now: int) -> None:
+        """Everything whose time has come, and everything that was told."""
+        while self._timers and self._timers[0][0] <= now:
+            at, queue_key = heapq.heappop(self._timers)
+            lane = self._lane(queue_key)
+            if lane.timer == at:  # else an earlier one took its place
+                lane.timer = None
+                self._pending[lane] = None
+        self._claim_pending(now)
 
     def _claim_pending(self, now: int) -> None:
         """Send a claim for every lane that has something due and a free slot; the others wait for an event or their time."""

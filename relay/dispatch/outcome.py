@@ -32,6 +32,8 @@ _STATES = {
     Verdict.CAPTURED: (RecipientState.CAPTURED, EventKind.CAPTURED),
 }
 _TOO_MANY_RECIPIENTS = "4.5.3"
+LOCAL_ERRORS = 3
+"""Attempts that may end in an unexpected error before the delivery is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,23 @@ def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
 def hold_back(settlement: Settlement) -> Settlement:
     """In place of a settlement that cannot be written: nothing of it but that the delivery waits for somebody."""
     return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None)
+
+
+def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now: int) -> Settlement:
+    """An error of ours that nobody foresaw: the mail waits. It is counted, since a message that provokes it each time may
+    reach the next hop each time; after LOCAL_ERRORS of them the delivery is held until somebody has looked."""
+    assert attempt.fault is not None  # noqa: S101  # for mypy: it is what the caller has just made
+    waiting = settle_fault(delivery, attempt, attempt.fault, due, OnUnknown.RETRY, now)
+    if delivery.attempt < LOCAL_ERRORS:
+        return replace(waiting, counts=True)
+    facts: Facts = {"reason": f"local error in {delivery.attempt} attempts, see the log; retry or cancel it"}
+    return replace(
+        waiting,
+        counts=True,
+        state=DeliveryState.HELD,
+        recipients=tuple(replace(change, state=RecipientState.HELD) for change in waiting.recipients),
+        events=tuple(_event(delivery, EventKind.HELD, now, recipient, facts) for recipient in delivery.recipients),
+    )
 
 
 def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
