@@ -6,7 +6,6 @@ Wall times are integer microseconds since the epoch (the unit of SQL), durations
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -50,12 +49,15 @@ class SystemClock:
             return True
         if until is None:
             return await event.wait()
-        while (left := until - self.now()) > 0:
-            # The wall clock may be set, and a machine may sleep, while the loop's own clock measures: look at least so often.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _LONGEST_NAP) / SECOND):
+        left = until - self.now()
+        while True:
+            try:
+                # The wall clock may be set, and a machine may sleep, while the loop's clock measures: look now and then.
+                async with asyncio.timeout(max(0, min(left, _LONGEST_NAP)) / SECOND):
                     return await event.wait()
-        return event.is_set()
+            except TimeoutError:
+                if (left := until - self.now()) <= 0:
+                    return event.is_set()
 
 
 def rfc3339(at: int) -> str:
