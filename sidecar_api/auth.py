@@ -20,6 +20,7 @@ from relay.model.tenant import DEFAULT_TENANT, IDENTIFIER, INSTANCE, Scope
 from relay.secrets import token_hash
 from sidecar_api.problems import ProblemError
 
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 MAX_TOKEN = 256
 """Characters; nothing longer is hashed."""
 
@@ -115,6 +116,9 @@ def is_local(request: web.Request) -> bool:
 
 
 def _from_loopback(request: web.Request) -> bool:
+    """Whether the client is on this machine; what a proxy hands on is its clients', wherever they are."""
+    if any(name in request.headers for name in _FORWARDED):
+        return False
     try:
         address = ip_address(request.remote or "")
     except ValueError:

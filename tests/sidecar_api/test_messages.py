@@ -181,6 +181,10 @@ async def test_health_names_the_ill_parts(door: Door) -> None:
 async def test_metrics_and_queue(door: Door) -> None:
     answer = await door.ask("GET", "/metrics", None)
     assert b"stagepost_test_total 1.0" in answer.body
+    for header in ("x-forwarded-for", "x-real-ip", "Forwarded"):
+        proxied = await door.ask("GET", "/metrics", None, headers={header: "203.0.113.9"})
+        assert proxied.status == 401
+        assert (await door.ask("GET", "/metrics", "a-read", headers={header: "203.0.113.9"})).status == 200
     queue = (await door.ask("GET", "/v1/queue", "admin")).json
     check(instance.QueuesOut, queue)
     assert queue["totals"]["leased"] == 1

@@ -1,0 +1,194 @@
+"""The REST door on the real intake and store: what was handed in is shown as it stands, until it is sent or captured."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email
+import email.policy
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from relay.model.tenant import AccountKind
+from sidecar_api.app import make_app
+from sidecar_api.client import ApiError, Client
+from sidecar_api.schemas import views
+from sidecar_api.services import Services
+from sidecar_api.site import start_site
+from tests.sidecar_api.conftest import listening
+from tests.sidecar_api.memory import Probe
+from tests.support.core import ACME, Core, running_core
+
+MESSAGE: dict[str, Any] = {
+    "from": "Ann <ann@acme.example>",
+    "to": ["bob@b.example"],
+    "subject": "Hi",
+    "text": "Größe\n",
+}
+
+
+@dataclass
+class Whole:
+    """The door, an admin and a tenant before it, the core behind it."""
+
+    core: Core
+    admin: Client
+    acme: Client
+
+    async def captured(self, queue_id: str) -> Any:
+        """The message once it is captured."""
+        await self.core.log.wait_for("captured", queue_id)
+        return await self.acme.request("GET", f"/v1/messages/{queue_id}")
+
+
+@pytest.fixture
+async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
+    async def readiness() -> Mapping[str, str]:
+        return {}
+
+    async with running_core(tmp_path) as core:
+        await core.add_account(25, kind=AccountKind.CAPTURE)
+        app = make_app(
+            Services(
+                intake=core.intake,
+                archive=core.store.archive,
+                contents=core.store.contents,
+                directory=core.store.directory,
+                probe=Probe(),
+                registry=core.metrics.registry,
+                readiness=readiness,
+                clock=core.clock,
+                version="1",
+                hostname="relay.example",
+            )
+        )
+        path = tmp_path / "s"
+        site = await start_site(app, sockets=[listening()], unix_path=path, shutdown_timeout=1)
+        async with Client.unix(path) as admin:
+            token = (await admin.request("POST", "/v1/tokens", json={"name": "t", "tenant": ACME}))["token"]
+            async with Client(f"http://127.0.0.1:{site.ports[0]}", token=token) as acme:
+                yield Whole(core, admin, acme)
+        await site.stop()
+
+
+async def test_from_202_to_the_captured_content(whole: Whole) -> None:
+    file = base64.b64encode(bytes(range(256)) * 1000).decode()
+    body = {
+        **MESSAGE,
+        "bcc": "carl@c.example",
+        "client_id": "order-7",
+        "metadata": {"order": 7},
+        "attachments": [{"filename": "März.bin", "content": file}],
+    }
+    made = await whole.acme.request("POST", "/v1/messages", json=body)
+    shown = await whole.captured(made["id"])
+    TypeAdapter(views.MessageOut).validate_python(shown)
+    assert (shown["state"], shown["client_id"], shown["metadata"]) == ("captured", "order-7", {"order": 7})
+    assert [one["address"] for one in shown["recipients"]] == ["bob@b.example", "carl@c.example"]
+    content = b"".join([piece async for piece in whole.acme.stream("GET", f"/v1/messages/{made['id']}/content")])
+    assert len(content) == shown["size"]
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    assert message["Message-ID"] == shown["message_id"]
+    assert message["X-Stagepost-ID"] == made["id"]
+    assert "with HTTP" in message["Received"]
+    assert "carl" not in str(message)
+    (attachment,) = list(message.iter_attachments())
+    assert attachment.get_content() == bytes(range(256)) * 1000
+    events = await whole.acme.request("GET", f"/v1/messages/{made['id']}/events")
+    TypeAdapter(views.EventsOut).validate_python(events)
+    assert events["items"][0]["kind"] == "accepted"
+    attempts = await whole.acme.request("GET", f"/v1/messages/{made['id']}/attempts")
+    TypeAdapter(views.AttemptsOut).validate_python(attempts)
+
+
+async def test_keys_and_client_ids_hold(whole: Whole) -> None:
+    key = {"Idempotency-Key": "k"}
+    first, *others = await asyncio.gather(
+        *(whole.acme.request("POST", "/v1/messages", json=MESSAGE, headers=key) for _ in range(50))
+    )
+    assert {one["id"] for one in others} == {first["id"]}
+    with pytest.raises(ApiError) as caught:
+        await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "text": "x"}, headers=key)
+    assert (caught.value.status, caught.value.code) == (422, "idempotency_mismatch")
+    await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "client_id": "c"})
+    with pytest.raises(ApiError) as caught:
+        await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "client_id": "c"})
+    assert caught.value.status == 409
+
+
+async def test_a_batch_and_its_listing(whole: Whole) -> None:
+    messages = [{**MESSAGE, "subject": str(number)} for number in range(250)]
+    body = {"messages": messages, "defaults": {"batch": "spring", "send_at": "+1h"}}
+    answer = await whole.acme.request("POST", "/v1/messages/batch", json=body)
+    assert answer["accepted"] == 250
+    ids = {item["id"] for item in answer["items"]}
+    listed = [one async for one in whole.acme.pages("/v1/messages", query={"batch": "spring", "limit": 60})]
+    assert {one["id"] for one in listed} == ids
+    assert len(listed) == 250
+    assert [one["id"] for one in listed] == sorted(ids, reverse=True)
+    one = listed[0]["id"]
+    assert (await whole.acme.request("POST", f"/v1/messages/{one}/cancel"))["state"] == "cancelled"
+    with pytest.raises(ApiError) as caught:
+        await whole.acme.request("POST", f"/v1/messages/{one}/cancel")
+    assert caught.value.status == 409
+    retried = listed[1]["id"]
+    await whole.acme.request("POST", f"/v1/messages/{retried}/retry")
+    assert (await whole.captured(retried))["state"] == "captured"
+    queue = await whole.admin.request("GET", "/v1/queue")
+    assert queue["totals"]["ready"] == 248
+
+
+async def test_a_raw_message_names_itself_by_its_control_fields(whole: Whole) -> None:
+    raw = b"From: ann@acme.example\nTo: b@b.example\nX-Stagepost-Client-Id: raw-1\nX-Stagepost-Tags: a, b\n\nx\n"
+    made = await whole.acme.request("POST", "/v1/messages/raw", body=raw)
+    assert made["client_id"] == "raw-1"
+    shown = await whole.captured(made["id"])
+    assert shown["tags"] == ["a", "b"]
+    with pytest.raises(ApiError) as caught:
+        await whole.acme.request("POST", "/v1/messages/raw", body=raw.replace(b"Tags", b"Priority"))
+    assert caught.value.violations[0].path == "X-Stagepost-Priority"
+
+
+async def test_a_large_raw_message_comes_back_octet_for_octet(whole: Whole) -> None:
+    raw = b"From: ann@acme.example\r\nTo: b@b.example\r\n\r\n" + b"0123456789abcdef" * 4 * 100_000 + b"\r\n"
+    made = await whole.acme.request("POST", "/v1/messages/raw", body=raw)
+    await whole.captured(made["id"])
+    content = b"".join([piece async for piece in whole.acme.stream("GET", f"/v1/messages/{made['id']}/content")])
+    assert content.endswith(raw.partition(b"\r\n\r\n")[2])
+
+
+async def test_other_tenants_see_nothing(whole: Whole) -> None:
+    made = await whole.acme.request("POST", "/v1/messages", json=MESSAGE)
+    secret = (await whole.admin.request("POST", "/v1/tenants", json={"id": "other"}))["token"]
+    async with Client(whole.acme._base, token=secret) as other:
+        assert (await other.request("GET", "/v1/messages"))["items"] == []
+        for path in ("", "/events", "/attempts", "/content"):
+            with pytest.raises(ApiError) as caught:
+                await other.request("GET", f"/v1/messages/{made['id']}{path}")
+            assert caught.value.status == 404
+        for path in ("cancel", "retry"):
+            with pytest.raises(ApiError) as caught:
+                await other.request("POST", f"/v1/messages/{made['id']}/{path}")
+            assert caught.value.status == 404
+
+
+async def test_the_directory_is_kept(whole: Whole) -> None:
+    admin = whole.admin
+    body = {"id": "out", "host": "mx.example", "user": "u", "password": "p", "limits": {"per_hour": 10}}
+    made = await admin.request("POST", "/v1/accounts", query={"tenant": ACME}, json=body)
+    shown = await admin.request("GET", "/v1/accounts/out", query={"tenant": ACME})
+    assert shown == {**made, "created_at": shown["created_at"]}
+    assert shown["limits"]["per_hour"] == 10
+    issued = await whole.acme.request("POST", "/v1/credentials", json={"username": "erp", "account": "out"})
+    assert issued["secret"]
+    assert [one["username"] for one in (await whole.acme.request("GET", "/v1/credentials"))["items"]] == ["erp"]
+    await whole.acme.request("DELETE", "/v1/credentials/erp")
+    await whole.acme.request("DELETE", "/v1/accounts/out")
+    with pytest.raises(ApiError) as caught:
+        await whole.acme.request("DELETE", "/v1/accounts/out")
+    assert caught.value.status == 404
