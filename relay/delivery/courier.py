@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-
 from relay.clock import Clock
 from relay.contracts import ContentStore
 from relay.delivery.connection import ConnectFailed, Connection
 from relay.delivery.pool import Pool
-from relay.delivery.transaction import Mail, Transaction, Transcript
+from relay.delivery.transaction import Transaction
 from relay.model.delivery import Attempt, LeasedDelivery, Phase, RecipientOutcome, Verdict
 from relay.model.tenant import Account, AccountKind
 
@@ -31,45 +29,40 @@ class Courier:
         if account.kind is AccountKind.CAPTURE:
             return self._capture(delivery, started_at)
         next_hop = f"{account.host}:{account.port}"
-        mail = Mail(delivery.message, delivery.recipients, self._content(delivery))
         try:
-            connection = await self._pool.borrow(account)
+            connection = self._pool.take(account) or await self._pool.open(account)
             reused = connection.messages > 0
-            transcript = await self._transact(connection, mail)
-            if reused and transcript.is_stale:
-                connection = await self._pool.open(account)
+            transaction = await self._transact(connection, delivery)
+            if reused and transaction.is_stale:
                 reused = False
-                transcript = await self._transact(connection, mail)
+                connection = await self._pool.open(account)
+                transaction = await self._transact(connection, delivery)
         except ConnectFailed as failed:
             return Attempt((), started_at, self._clock.now(), next_hop, fault=failed.fault)
         return Attempt(
-            transcript.outcomes,
+            tuple(transaction.outcomes),
             started_at,
             self._clock.now(),
             next_hop,
-            peer=connection.peer,
-            tls=connection.tls,
-            reused=reused,
-            fault=transcript.fault,
+            connection.peer,
+            connection.tls,
+            reused,
+            transaction.fault,
         )
 
     async def close(self) -> None:
         """Say QUIT on the connections kept. To be called when no attempt runs any more."""
         await self._pool.close()
 
-    async def _transact(self, connection: Connection, mail: Mail) -> Transcript:
+    async def _transact(self, connection: Connection, delivery: LeasedDelivery) -> Transaction:
         connection.messages += 1
-        transcript = await Transaction(connection, mail, self._pool.timeouts).run()
-        if transcript.is_clean:
+        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts)
+        await transaction.run()
+        if transaction.is_clean:
             self._pool.give_back(connection)
         else:
             self._pool.retire(connection)
-        return transcript
-
-    def _content(self, delivery: LeasedDelivery) -> bytes | Callable[[], AsyncIterator[bytes]]:
-        if delivery.content is not None:
-            return delivery.content
-        return lambda: self._contents.read(delivery.message.id)
+        return transaction
 
     def _capture(self, delivery: LeasedDelivery, started_at: int) -> Attempt:
         """Kept, never sent: no network."""

@@ -49,11 +49,6 @@ class Dialogue(asyncio.Protocol):
         """Nothing is owed, nothing surplus has come, the connection stands."""
         return not (self._error or self._owed or self._replies or self._quitting or self._transport.is_closing())
 
-    @property
-    def peer_has_closed(self) -> bool:
-        """The connection is closed or about to be."""
-        return self._transport.is_closing()
-
     def check_silence(self) -> None:
         """Raise if the server has said more than it was asked, or has gone."""
         if self._error is not None:

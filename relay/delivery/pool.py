@@ -56,18 +56,18 @@ class Pool:
         """How many connections stand, idle or in use."""
         return len(self._open)
 
-    async def borrow(self, account: Account) -> Connection:
-        """A kept connection of this account as it is now, else a new one; raises ConnectFailed."""
+    def take(self, account: Account) -> Connection | None:
+        """A kept connection of this account as it is now, if there is one."""
         lane = self._lane(account)
         while lane.idle:  # what has grown too old, the reaper has taken away
             connection = lane.idle.pop()
             if connection.dialogue.is_usable:
                 return connection
             self.retire(connection)
-        return await self.open(account)
+        return None
 
     async def open(self, account: Account) -> Connection:
-        """A new connection, whatever is kept; raises ConnectFailed."""
+        """A new connection; raises ConnectFailed."""
         connection = await self._connector.connect(account)
         connection.opened_at = self._clock.boot()
         self._open.add(connection)

@@ -31,5 +31,6 @@ class DotStuffer:
 
 def stuff_whole(content: bytes) -> bytes:
     """A whole content, stuffed, with the end of data: one write."""
-    stuffer = DotStuffer()
-    return b"".join((stuffer.stuff(content), stuffer.end()))
+    begin = b"." if content[:1] == b"." else b""
+    end = b".\r\n" if content[-2:] == b"\r\n" or not content else b"\r\n.\r\n"
+    return b"".join((begin, content.replace(b"\r\n.", b"\r\n.."), end))

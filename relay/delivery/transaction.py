@@ -8,9 +8,9 @@ in a second: two round trips, however many recipients.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 
+from relay.contracts import ContentStore
 from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
 from relay.delivery.connection import Connection
 from relay.delivery.dialogue import ConnectionLost
@@ -18,35 +18,14 @@ from relay.delivery.replies import BadReply, DialogueError
 from relay.delivery.stuffing import DotStuffer, stuff_whole
 from relay.delivery.timeouts import Timeouts
 from relay.errors import RelayError
-from relay.model.delivery import AccountFault, Category, Phase, RecipientOutcome, Verdict
-from relay.model.message import Message, Recipient
+from relay.model.delivery import AccountFault, Category, LeasedDelivery, Phase, RecipientOutcome, Verdict
+from relay.model.message import Recipient
 from relay.model.reply import Reply
 
 WHOLE = 64 * 1024
 """Content up to this many octets goes out in one write; larger content in slices of it."""
 
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "the next hop does not offer SMTPUTF8, which this mail needs")
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """What one transaction carries. `content` is the whole, or a way to open a stream of pieces of it."""
-
-    message: Message
-    recipients: tuple[Recipient, ...]
-    content: bytes | Callable[[], AsyncIterator[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What came of it. With a `fault`, the recipients without an outcome met it."""
-
-    outcomes: tuple[RecipientOutcome, ...]
-    fault: AccountFault | None
-    is_clean: bool
-    """The connection may carry another mail."""
-    is_stale: bool
-    """It had ended before the server heard of this mail: on a kept connection, worth another one."""
 
 
 class WrongSize(RelayError):
@@ -62,55 +41,61 @@ class _Closing(Exception):
 
 
 class Transaction:
-    """One use: `run()` once."""
+    """One use: `run()` once, then read what came of it.
 
-    def __init__(self, connection: Connection, mail: Mail, timeouts: Timeouts) -> None:
+    `outcomes` by the recipients' order; with a `fault`, the recipients without an outcome met it. `is_clean`: the connection
+    may carry another mail. `is_stale`: it had ended before the server heard of this one, which deserves another connection.
+    """
+
+    def __init__(
+        self, connection: Connection, delivery: LeasedDelivery, contents: ContentStore, timeouts: Timeouts
+    ) -> None:
+        self.outcomes: list[RecipientOutcome] = []
+        self.fault: AccountFault | None = None
+        self.is_clean = False
+        self.is_stale = False
         self._dialogue = connection.dialogue
         self._extensions = connection.extensions
-        self._mail = mail
+        self._delivery = delivery
+        self._contents = contents
         self._timeouts = timeouts
         self._phase = Phase.MAIL
         self._heard = False
-        self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in mail.recipients}
-        self._accepted: list[Recipient] = []
-        self._outcomes: list[RecipientOutcome] = []
-        self._fault: AccountFault | None = None
+        self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in delivery.recipients}
+        self._accepted = 0
 
-    async def run(self) -> Transcript:
+    async def run(self) -> None:
         """The whole transaction. Never raises for what the network does.
 
-        Cancelled before the dot, it drops the connection and raises; after the dot it answers UNKNOWN, or what the reply
+        Cancelled before the dot, it drops the connection and raises; after the dot it ends with UNKNOWN, or what the reply
         says that has come meanwhile, because an outcome that is known must not be lost.
         """
-        smtputf8 = self._needs_smtputf8()
-        if not self._open:
-            return self._transcript(is_clean=True)
         try:
-            is_clean = await self._converse(smtputf8)
+            self.is_clean = await self._converse()
         except _Closing as closing:
             self._dialogue.abort()
-            is_stale = not self._heard
+            self.is_stale = not self._heard
             self._conclude(judge_reply(closing.reply, self._phase), closing.reply)
-            return self._transcript(is_stale=is_stale)
         except DialogueError as error:
             self._dialogue.abort()
-            is_stale = not self._heard and isinstance(error, ConnectionLost)
+            self.is_stale = not self._heard and isinstance(error, ConnectionLost)
             self._conclude(*judge_break(error, self._phase))
-            return self._transcript(is_stale=is_stale)
         except asyncio.CancelledError:
             self._dialogue.abort()
             if self._open and self._phase is not Phase.DOT:
                 raise
-            return self._cut()
+            self._cut()
         except BaseException:
             self._dialogue.abort()
             raise
-        return self._transcript(is_clean=is_clean)
+        if len(self.outcomes) > 1:
+            self.outcomes.sort(key=lambda outcome: outcome.position)
 
-    async def _converse(self, smtputf8: bool) -> bool:
+    async def _converse(self) -> bool:
         """Envelope, content, verdict; answers whether the connection is fit for another mail."""
-        if not self._dialogue.is_usable:
-            raise ConnectionLost("the connection had ended")
+        smtputf8 = self._needs_smtputf8()
+        if not self._open:
+            return True
         if self._extensions.pipelining:
             ready = await self._pipelined_envelope(smtputf8)
         else:
@@ -128,10 +113,10 @@ class Transaction:
 
     def _needs_smtputf8(self) -> bool:
         """Whether MAIL asks for SMTPUTF8; where it is not offered, those who need it have failed already (RFC 6531 §3.2)."""
-        message = self._mail.message
+        message = self._delivery.message
         whole = message.smtputf8 or not message.sender.isascii()
-        named = [recipient for recipient in self._mail.recipients if whole or not recipient.address.isascii()]
-        if self._extensions.smtputf8:
+        named = [recipient for recipient in self._delivery.recipients if whole or not recipient.address.isascii()]
+        if not named or self._extensions.smtputf8:
             return bool(named)
         for recipient in named:
             self._record(recipient, Judgement(Verdict.FAILED, Category.CONTENT), _NO_SMTPUTF8, Phase.MAIL)
@@ -139,7 +124,7 @@ class Transaction:
 
     def _mail_command(self, smtputf8: bool) -> bytes:
         """MAIL with what was offered. 8-bit content goes as it is in any case: recoding it would break its signatures."""
-        message, offered = self._mail.message, self._extensions
+        message, offered = self._delivery.message, self._extensions
         command = f"MAIL FROM:<{message.sender}>"
         if offered.size:
             command += f" SIZE={message.size}"
@@ -191,7 +176,7 @@ class Transaction:
 
     async def _hear_mail(self) -> bool:
         """The reply to MAIL; a refusal is every recipient's."""
-        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.mail)
+        reply = await self._dialogue.reply(self._timeouts.mail)
         self._check_open(reply)
         self._heard = True
         judgement = judge_reply(reply, Phase.MAIL)
@@ -206,11 +191,11 @@ class Transaction:
         self._check_open(reply)
         if not welcome:
             return
-        judgement = judge_reply(reply, Phase.RCPT, others_accepted=bool(self._accepted))
+        judgement = judge_reply(reply, Phase.RCPT, others_accepted=self._accepted > 0)
         if judgement is ACCEPTED:
-            self._accepted.append(recipient)
+            self._accepted += 1
         elif isinstance(judgement, AccountFault):
-            self._fault = judgement
+            self.fault = judgement
             self._open.pop(recipient.position)
         else:
             self._record(recipient, judgement, reply, Phase.RCPT)
@@ -231,21 +216,23 @@ class Transaction:
     # -- the content --------------------------------------------------------------------------------------------------
 
     async def _send_content(self) -> None:
-        content = self._mail.content
-        if isinstance(content, bytes) and len(content) <= WHOLE:
+        content = self._delivery.content
+        if content is not None and len(content) <= WHOLE:
             self._dialogue.end_content(stuff_whole(content))
             self._phase = Phase.DOT
             return
         self._phase = Phase.BODY
         stuffer = DotStuffer()
-        if isinstance(content, bytes):
+        if content is not None:
             await self._send_piece(content, stuffer)
         else:
-            await self._send_stream(content(), stuffer)
+            await self._send_stream(stuffer)
         self._dialogue.end_content(stuffer.end())
         self._phase = Phase.DOT
 
-    async def _send_stream(self, pieces: AsyncIterator[bytes], stuffer: DotStuffer) -> None:
+    async def _send_stream(self, stuffer: DotStuffer) -> None:
+        message = self._delivery.message
+        pieces = self._contents.read(message.id)
         size = 0
         try:
             async for piece in pieces:
@@ -254,10 +241,8 @@ class Transaction:
         finally:
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()
-        if size != self._mail.message.size:
-            raise WrongSize(
-                f"content of {self._mail.message.id}: {size} octets stored, {self._mail.message.size} accepted"
-            )
+        if size != message.size:
+            raise WrongSize(f"content of {message.id}: {size} octets stored, {message.size} accepted")
 
     async def _send_piece(self, piece: bytes, stuffer: DotStuffer) -> None:
         """In slices, each of which waits for the peer: no more than one of them is ever copied."""
@@ -284,12 +269,12 @@ class Transaction:
 
     def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply, phase: Phase) -> None:
         self._open.pop(recipient.position)
-        self._outcomes.append(RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase))
+        self.outcomes.append(RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase))
 
     def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
         """One answer for every recipient without an outcome."""
         if isinstance(judgement, AccountFault):
-            self._fault = judgement
+            self.fault = judgement
             self._open.clear()
             return
         for recipient in tuple(self._open.values()):
@@ -297,12 +282,12 @@ class Transaction:
 
     def _forget(self) -> None:
         """Take back what replies out of step seemed to say."""
-        self._outcomes = [outcome for outcome in self._outcomes if outcome.reply is _NO_SMTPUTF8]
-        known = {outcome.position for outcome in self._outcomes}
-        self._open = {r.position: r for r in self._mail.recipients if r.position not in known}
-        self._fault = None
+        self.outcomes = [outcome for outcome in self.outcomes if outcome.reply is _NO_SMTPUTF8]
+        known = {outcome.position for outcome in self.outcomes}
+        self._open = {r.position: r for r in self._delivery.recipients if r.position not in known}
+        self.fault = None
 
-    def _cut(self) -> Transcript:
+    def _cut(self) -> None:
         """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
         if (reply := self._dialogue.take_reply()) is not None:
             self._conclude(judge_reply(reply, Phase.DOT), reply)
@@ -310,8 +295,3 @@ class Transaction:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-        return self._transcript()
-
-    def _transcript(self, *, is_clean: bool = False, is_stale: bool = False) -> Transcript:
-        outcomes = tuple(sorted(self._outcomes, key=lambda outcome: outcome.position))
-        return Transcript(outcomes, self._fault, is_clean, is_stale)
