@@ -1,0 +1,118 @@
+"""Group commit alone: a database that records which works it was given, and fails where it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from relay.errors import Conflict, StoreUnavailable
+from storage.database import Hearing
+from storage.group_commit import GroupCommit, Item, Outcome
+from storage.statements import Dialect
+from storage.work import T, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Item[int]):
+    value: int
+
+
+def compose(items: Sequence[Item[object]]) -> Work[Sequence[Outcome]]:
+    """Doubles numbers; a negative one breaks its transaction, zero is refused to its caller alone."""
+    yield from ()
+    numbers = [item.value for item in items if isinstance(item, Number)]
+    if any(number < 0 for number in numbers):
+        raise ValueError("negative")
+    return [2 * number if number else Conflict("zero") for number in numbers]
+
+
+class Gate:
+    """Satisfies Database: every write waits until it is let through."""
+
+    dialect: Dialect = "sqlite"
+    groups_in_flight = 1
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.begun = asyncio.Event()
+        self.writes = 0
+        self.down = False
+
+    async def write(self, work: Work[T]) -> T:
+        self.writes += 1
+        self.begun.set()
+        await self.open.wait()
+        if self.down:
+            raise StoreUnavailable("down")
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        raise AssertionError("these works have no steps")
+
+    async def read(self, work: Work[T]) -> T:
+        return await self.write(work)
+
+    async def listen(self, hearing: Hearing) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def test_what_waits_shares_the_next_transaction() -> None:
+    gate = Gate()
+    gate.open.clear()
+    group = GroupCommit(gate, compose)
+    first = asyncio.create_task(group.put(Number(1)))
+    await gate.begun.wait()
+    others = [asyncio.create_task(group.put(Number(n))) for n in range(2, 50)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    assert await asyncio.gather(first, *others) == [2 * n for n in range(1, 50)]
+    assert gate.writes == 2
+
+
+async def test_only_the_culprit_fails() -> None:
+    group = GroupCommit(Gate(), compose)
+    answers = await asyncio.gather(*(group.put(Number(n)) for n in (1, -1, 2, 0)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [int, ValueError, int, Conflict]
+
+
+async def test_a_store_that_is_down_is_down_for_all() -> None:
+    gate = Gate()
+    gate.down = True
+    group = GroupCommit(gate, compose)
+    answers = await asyncio.gather(*(group.put(Number(n)) for n in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+    assert gate.writes == 1
+    gate.down = False
+    assert await group.put(Number(4)) == 8
+
+
+async def test_a_caller_that_leaves_undoes_nothing() -> None:
+    gate = Gate()
+    gate.open.clear()
+    group = GroupCommit(gate, compose)
+    leaving = asyncio.create_task(group.put(Number(1)))
+    staying = asyncio.create_task(group.put(Number(2)))
+    await gate.begun.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.open.set()
+    assert await staying == 4
+    assert gate.writes == 1
+
+
+async def test_closing_finishes_what_was_put_in() -> None:
+    group = GroupCommit(Gate(), compose)
+    tasks = [asyncio.create_task(group.put(Number(n))) for n in range(1, 600)]
+    await asyncio.sleep(0)
+    await group.close()
+    assert await asyncio.gather(*tasks) == [2 * n for n in range(1, 600)]
+    with pytest.raises(StoreUnavailable):
+        await group.put(Number(1))
