@@ -72,7 +72,7 @@ def _text(subtype: str, text: str | None) -> tuple[str, bytes]:
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
     plain = body.isascii()
-    if plain and max(map(len, body.split(b"\r\n"))) <= _LINE:
+    if plain and max(map(len, body.splitlines())) <= _LINE:
         return f"Content-Type: text/{subtype}; charset=us-ascii\r\nContent-Transfer-Encoding: 7bit\r\n", body
     charset = "us-ascii" if plain else "utf-8"
     if plain or (len(body) - len(body.translate(None, _NON_ASCII))) * 6 < len(body):
