@@ -104,7 +104,9 @@ def _list(wanted: MessageFilter) -> Work[Sequence[MessageDetail]]:
     rows: list[Row] = []
     for statement, values in _walks(wanted):
         rows += yield from fetch(statement, values)
-    messages = sorted((read_message(row) for row in rows), key=lambda one: one.id, reverse=True)[: wanted.limit]
+    found = sorted((read_message(row) for row in rows), key=lambda one: one.id, reverse=True)
+    before = wanted.before or NEWEST
+    messages = [message for message in found if message.id < before][: wanted.limit]
     return (yield from _with_recipients(messages))
 
 

@@ -32,8 +32,7 @@ ORDER BY messages.id DESC LIMIT :limit;
 
 -- list_by_client_id: the one of a tenant with a client's id
 SELECT {message_columns} FROM messages
-WHERE messages.tenant_id = :tenant AND messages.client_id = :client_id AND messages.id < :before AND {wanted}
-ORDER BY messages.id DESC LIMIT :limit;
+WHERE messages.tenant_id = :tenant AND messages.client_id = :client_id AND {wanted};
 
 -- list_by_recipient: what went to an address, in letters of either case; reads recipients from the newest on
 SELECT {message_columns} FROM recipients JOIN messages ON messages.id = recipients.message_id

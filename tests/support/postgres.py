@@ -8,11 +8,9 @@ exists, so that the machine stays as it was. Durability is on, as the store dema
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -25,7 +23,8 @@ from typing import Any
 
 SUPERUSER = "postgres"
 UNPRIVILEGED = ("postgres", "nobody")
-_PR_SET_PDEATHSIG = 1
+_UNTIL_PARENT_ENDS = '"$@" & server=$!; cat >/dev/null; kill -QUIT $server; wait $server'
+"""Ends the server, as a crash would, when its standard input ends: a test process that is killed takes it with it."""
 _numbers = count(1)
 
 
@@ -41,10 +40,19 @@ def drop_database(url: str) -> None:
     _psql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
 
-def restart() -> None:
-    """Stop the server as a crash would, and start it again: connections are lost, what was committed is not."""
+def crash() -> None:
+    """Stop the server as a crash would: connections are lost, what was committed is not."""
     _server().crash()
+
+
+def start() -> None:
+    """Start it again after `crash`."""
     _server().start()
+
+
+def run(statement: str) -> None:
+    """Run a statement as the superuser."""
+    _psql(statement)
 
 
 class _Server:
@@ -67,7 +75,11 @@ class _Server:
         command = [str(self._binaries / "postgres"), "-D", str(self._directory / "data"), *here, "-k", ""]
         with (self._directory / "log").open("ab") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*command, "-c", "max_connections=200"], stdout=log, stderr=log, **self._as_user()
+                ["sh", "-c", _UNTIL_PARENT_ENDS, "sh", *command, "-c", "max_connections=200"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
             )
         self._process = process
         ready = [str(self._binaries / "pg_isready"), "-q", *here, "-t", "1"]
@@ -75,14 +87,12 @@ class _Server:
         while time.monotonic() < deadline:
             if subprocess.run(ready, check=False, **self._as_user()).returncode == 0:
                 return
-            if process.poll() is not None:
-                break
         raise RuntimeError((self._directory / "log").read_text(errors="replace"))
 
     def crash(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)  # immediate shutdown: no checkpoint
-            self._process.wait(30)
+            self._process.communicate()
+            self._process = None
 
     def stop(self) -> None:
         self.crash()
@@ -103,12 +113,7 @@ class _Server:
     def _as_user(self) -> dict[str, Any]:
         user = self._user
         own = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        return {**own, "cwd": self._directory, "preexec_fn": _end_with_parent}
-
-
-def _end_with_parent() -> None:
-    """In the child: a test process that is killed takes its server with it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+        return {**own, "cwd": self._directory}
 
 
 @cache

@@ -1,0 +1,188 @@
+"""Several instances on one PostgreSQL, and a database that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.clock import HOUR
+from relay.errors import StoreError, StoreUnavailable
+from relay.model.delivery import Settlement
+from relay.model.message import MessageState
+from relay.model.tenant import Credential
+from storage import Store
+from storage.work import fetch, script
+from tests.storage.conftest import Open, furnish
+from tests.storage.mail import CLOCK, QUEUE, TENANT, leased, mail, settled
+from tests.support import postgres
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def backend() -> str:
+    return "postgres"
+
+
+@pytest.fixture
+async def pair(opened: Open) -> tuple[Store, Store]:
+    """Two instances on one store, hearing each other."""
+    one = await opened(holder="one")
+    await furnish(one)
+    two = await opened(holder="two")
+    for store in (one, two):
+        await until(lambda store=store: store._directory.cache.enabled)  # type: ignore[misc]
+    return one, two
+
+
+async def until(condition: Callable[[], bool], within: float = 20) -> None:
+    """Give the loop turns until a condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - what is waited for comes by way of the server
+            await asyncio.sleep(0.001)
+
+
+async def test_no_delivery_is_claimed_twice(pair: tuple[Store, Store]) -> None:
+    count = 3000
+    accepting = [asyncio.create_task(pair[at % 2].queue.accept(mail())) for at in range(count)]
+    claimed: Counter[str] = Counter()
+    settlements: list[Settlement] = []
+
+    async def work(store: Store) -> None:
+        while claimed.total() < count:
+            for delivery in (await store.queue.claim(QUEUE, 17)).deliveries:
+                claimed[delivery.id] += 1
+                settlements.append(settled(delivery))
+                assert await store.queue.settle(settlements[-1])
+
+    async with asyncio.timeout(100):
+        await asyncio.gather(*accepting, *(work(store) for store in pair for _ in range(3)))
+    assert max(claimed.values()) == 1
+    assert await pair[0].queue.open_deliveries() == 0
+
+
+async def test_the_fence_keeps_a_stale_holder_out(opened: Open) -> None:
+    one = await opened(holder="one", lease=0)
+    await furnish(one)
+    two = await opened(holder="two")
+    await one.queue.accept(mail())
+    (stale,) = (await one.queue.claim(QUEUE, 1)).deliveries
+    assert await two.queue.recover() == 1
+    (fresh,) = (await two.queue.claim(QUEUE, 1)).deliveries
+    assert (stale.attempt, fresh.attempt) == (1, 2)
+    assert await one.queue.renew([stale]) == frozenset()
+    assert not await one.queue.settle(settled(stale))
+    await one.queue.release([stale])
+    assert (await two.archive.message(TENANT, stale.message.id)).message.state is MessageState.OPEN
+    assert await two.queue.settle(settled(fresh))
+
+
+async def test_a_restart_leaves_the_leases_of_others(opened: Open) -> None:
+    one, two = await opened(holder="one"), await opened(holder="two")
+    await furnish(one)
+    for store in (one, two):
+        await store.queue.accept(mail(leased=True))
+    await one.close()
+    one = await opened(holder="one")
+    assert [(c.ready, c.leased) for c in await one.archive.counts()] == [(1, 1)]
+
+
+async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    told: dict[str, list[tuple[str, int]]] = {"one": [], "two": []}
+    one.on_ready(lambda *ready: told["one"].append(ready))
+    two.on_ready(lambda *ready: told["two"].append(ready))
+    new = mail(due=CLOCK.now() + HOUR)
+    await one.queue.accept(new)
+    await until(lambda: (QUEUE, new.delivery.due) in told["two"])
+    await one.queue.accept(mail(leased=True, queue="acme/leased"))
+    await one.archive.retry(TENANT, new.message.id, 5)
+    await until(lambda: (QUEUE, 5) in told["two"])
+    assert told["one"] == [(QUEUE, 5)]  # of its own accept nobody needs to tell it
+    assert not any(queue_key == "acme/leased" for queue_key, _ in told["two"])
+
+
+async def test_others_see_a_change_of_the_configuration(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    assert await two.directory.credential("late") is None
+    await one.directory.add_credential(Credential("late", TENANT))
+    generation = two._directory.cache._generation
+    if await two.directory.credential("late") is None:
+        await until(lambda: two._directory.cache._generation > generation)
+    assert await two.directory.credential("late") is not None
+
+
+async def test_it_comes_back_after_an_outage(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    told: list[tuple[str, int]] = []
+    two.on_ready(lambda *ready: told.append(ready))
+    kept = mail(leased=True)
+    await one.queue.accept(kept)
+    await asyncio.to_thread(postgres.crash)
+    with pytest.raises(StoreUnavailable):
+        await one.queue.accept(mail())
+    with pytest.raises(StoreUnavailable):
+        await one.ready()
+    await until(lambda: not one._directory.cache.enabled)
+    with pytest.raises(StoreUnavailable):
+        await one.directory.account(TENANT, None)
+    await asyncio.to_thread(postgres.start)
+    await until(lambda: one._directory.cache.enabled and two._directory.cache.enabled)
+    await one.ready()
+    assert await one.queue.settle(settled(leased(kept)))
+    await one.queue.accept(mail())
+    await until(lambda: bool(told))
+
+
+async def test_a_caller_that_leaves_undoes_nothing(pair: tuple[Store, Store]) -> None:
+    one, _ = pair
+    news = [mail() for _ in range(20)]
+    for new in news:
+        task = asyncio.create_task(one.queue.accept(new))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await one.queue.accept(mail())
+    await until_count(one, len(news) + 1)
+
+
+async def until_count(store: Store, count: int) -> None:
+    async with asyncio.timeout(20):
+        while await store.queue.open_deliveries() != count:
+            await store.ready()
+
+
+async def test_a_slow_statement_is_given_up(pair: tuple[Store, Store]) -> None:
+    one, _ = pair
+    with pytest.raises(StoreUnavailable, match="statement timeout"):
+        await one._database.write(script("SET LOCAL statement_timeout = '10ms'; SELECT pg_sleep(5)"))
+    assert await one._database.read(fetch("tenants"))
+
+
+async def test_sessions_are_durable_whatever_the_default_is(opened: Open, url: str) -> None:
+    postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
+    store = await opened()
+    database: Any = store._database
+    assert await database._pool.fetchval("SHOW synchronous_commit") == "on"
+
+
+async def test_a_server_that_is_read_only_is_not_available(opened: Open, url: str) -> None:
+    postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await opened()
+
+
+async def test_wrong_doors_say_what_to_check(opened: Open, url: str) -> None:
+    with pytest.raises(StoreError, match=r"check storage\.url"):
+        await opened(url=f"{url}_missing")
+    with pytest.raises(StoreError, match=r"check storage\.url"):
+        await opened(url=url.replace("postgres@", "stranger@"))
+    with pytest.raises(StoreUnavailable):
+        await opened(url="postgresql://postgres@127.0.0.1:9/nothing")
+    with pytest.raises(StoreError, match=r"storage\.url"):
+        await opened(url="mysql://localhost/x")
