@@ -90,11 +90,12 @@ class Connector:
         self._tls = tls or ssl.create_default_context()
         self._tls.minimum_version = max(self._tls.minimum_version, ssl.TLSVersion.TLSv1_2)
 
-    async def connect(self, account: Account) -> Connection:
+    async def connect(self, account: Account, timeouts: Timeouts | None = None) -> Connection:
         """A new connection; raises ConnectFailed with the phase reached and what was said there."""
-        opening = _Opening(account, self._ehlo_name, self._tls, self.timeouts)
+        timeouts = timeouts or self.timeouts
+        opening = _Opening(account, self._ehlo_name, self._tls, timeouts)
         try:
-            sock = await self._reach(account)
+            sock = await self._reach(account, timeouts.connect)
             return await opening.open(sock)
         except (aiosmtplib.SMTPException, OSError, NotPublic, UnicodeError) as error:
             fault = judge_error(error, opening.phase_of(error))
@@ -102,10 +103,10 @@ class Connector:
                 raise
             raise ConnectFailed(fault) from None
 
-    async def _reach(self, account: Account) -> socket.socket:
+    async def _reach(self, account: Account, patience: float) -> socket.socket:
         """A TCP connection to the very address that was checked: a name resolved twice may lead to two places."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self.timeouts.connect):
+        async with asyncio.timeout(patience):
             found = await loop.getaddrinfo(account.host, account.port, type=socket.SOCK_STREAM)
             if account.guarded:
                 self._guard.check(account.host, (str(address[0]) for *_, address in found))
@@ -114,7 +115,7 @@ class Connector:
                 sock = socket.socket(family, socket.SOCK_STREAM, protocol)
                 sock.setblocking(False)
                 try:
-                    async with asyncio.timeout(self.timeouts.connect / len(found)):
+                    async with asyncio.timeout(patience / len(found)):
                         await loop.sock_connect(sock, address)
                         return sock
                 except OSError as refused:

@@ -18,7 +18,7 @@ from relay.delivery.timeouts import Timeouts
 from relay.model.delivery import Category, Verdict
 from tests.delivery.post import Contents, account_at, make_delivery, verdicts
 from tests.support.clock import FakeClock
-from tests.support.smtp_server import DROP, Action, Scripted, SmtpServer
+from tests.support.smtp_server import DROP, Action, Scripted, SmtpServer, Step
 
 
 @pytest.fixture
@@ -218,6 +218,19 @@ async def test_close_does_not_wait_for_a_mute_server(courier: Courier, pool: Poo
         await courier.close()
 
     assert pool.open_count == 0
+
+
+@pytest.mark.parametrize("step", ["rcpt", "data", "dot"])
+async def test_421_ends_the_connection(courier: Courier, server: SmtpServer, step: Step) -> None:
+    server.on(step, "421 4.3.2 closing", *(["354 go"] if step == "data" else ["250 2.0.0 ok"]))
+    account = account_at(server.port)
+
+    deferred = await courier.deliver(make_delivery(), account)
+    sent = await courier.deliver(make_delivery(), account)
+
+    assert verdicts(deferred) == [Verdict.DEFERRED]
+    assert verdicts(sent) == [Verdict.SENT]
+    assert not sent.reused
 
 
 async def test_reset_that_fails_ends_the_connection(courier: Courier, server: SmtpServer) -> None:
