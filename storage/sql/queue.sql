@@ -1,4 +1,5 @@
--- Leases, and looking at the queue without touching it.
+-- Leases, and looking at the queue without touching it. Who holds a lease is asked by its holder alone: only leased deliveries
+-- have one, and a condition on the state would lead PostgreSQL to the index of all leases.
 
 -- claimed_messages: facts and inline content of the messages of claimed deliveries
 -- rows: id text
@@ -59,7 +60,6 @@ FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
     AND deliveries.attempt = given.attempt
-    AND deliveries.state = 'leased'
     AND deliveries.holder = :holder
 RETURNING deliveries.message_id, deliveries.number;
 
@@ -70,7 +70,6 @@ FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
     AND deliveries.attempt = given.attempt
-    AND deliveries.state = 'leased'
     AND deliveries.holder = :holder
 RETURNING deliveries.queue_key, deliveries.due;
 
@@ -81,7 +80,6 @@ FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
     AND deliveries.attempt = given.attempt
-    AND deliveries.state = 'leased'
     AND deliveries.holder = :holder
 RETURNING deliveries.message_id, deliveries.number;
 
