@@ -33,8 +33,6 @@ class CommandLoop(Connection):
 
     async def _handle_client(self) -> None:
         try:
-            if self._implicit_tls is not None:
-                await self._start_tls(self._implicit_tls)
             self.say(f"220 {self._settings.hostname} ESMTP Stagepost\r\n".encode("ascii", "replace"))
             while self._open:
                 line = self._reader.take_line()

@@ -14,7 +14,7 @@ import logging
 import math
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from aiosmtpd.smtp import SMTP
 
@@ -49,8 +49,6 @@ class Connection(SMTP):
         context: DoorContext,
         peer: str,
         left: Callable[[Connection], None],
-        *,
-        implicit_tls: ssl.SSLContext | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         # Not SMTP.__init__, which inspects every member of itself and of a handler for each connection.
@@ -60,7 +58,6 @@ class Connection(SMTP):
         self._context = context
         self._settings = context.settings
         self._left = left
-        self._implicit_tls = implicit_tls
         self.peer = peer
         self.transport = None
         # What connection_made and connection_lost of SMTP look at.
@@ -83,10 +80,9 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there: greet it, in a task of its own."""
-        if self._implicit_tls is not None:
-            cast("asyncio.ReadTransport", transport).pause_reading()  # until the handshake reads
         self._arm(self.loop.time() + self._settings.command_timeout)
         super().connection_made(transport)
+        self._note_tls(transport)
         self._context.observer.connection_opened(self.peer)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -207,18 +203,17 @@ class Connection(SMTP):
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         """Go on encrypted, with all that was said before forgotten (RFC 3207 §4.2)."""
-        if self.transport is None:
+        clear = self.transport
+        if clear is None:
             raise ClientGone
         self._reader.forget()
         self._handshaking = True
         try:
             transport = await self.loop.start_tls(
-                self.transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self._settings.handshake_timeout,
+                clear, self, context, server_side=True, ssl_handshake_timeout=self._settings.handshake_timeout
             )
+            if transport is None or clear.is_closing():  # uvloop calls an aborted handshake a success
+                raise ConnectionAbortedError("closed within the handshake")
         except (OSError, ssl.SSLError) as fault:
             logger.info("no TLS with %s: %s", self.peer, fault)
             self.abort()
@@ -226,9 +221,11 @@ class Connection(SMTP):
             raise ClientGone from fault
         finally:
             self._handshaking = False
-        if transport is None:
-            raise ClientGone
         self.transport = self._transport = transport
         self._over_ssl = True
         self._reader.secure(transport)
-        self.tls_version = transport.get_extra_info("ssl_object").version()
+        self._note_tls(transport)
+
+    def _note_tls(self, transport: asyncio.BaseTransport) -> None:
+        secure = transport.get_extra_info("ssl_object")
+        self.tls_version = None if secure is None else secure.version()

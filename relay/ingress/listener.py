@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from relay.clock import Clock
@@ -25,8 +27,9 @@ from relay.ingress.trust import read_client_address
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_LAST_WAIT = 1.0
+"""Seconds for sessions to end that have been aborted; the process goes on to its end without them."""
 _SHARE_OF_DESCRIPTORS = 0.7
-_TOO_MANY = encode_reply(Refusal.TOO_MANY_CONNECTIONS.reply())
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -89,6 +92,8 @@ class SmtpDoor:
         )
         self._context = DoorContext(intake, self._authenticator, settings, observer or SilentObserver(), tls)
         self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self._sessions: set[Connection] = set()
         self._by_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -104,21 +109,27 @@ class SmtpDoor:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Listen. The sockets are the door's from now on. ValueError for implicit TLS without a certificate."""
+        if self._context.tls is None and any(listener.implicit_tls for listener in listeners):
+            raise ValueError("a listener with implicit TLS needs a certificate")
         loop = asyncio.get_running_loop()
         for listener in listeners:
-            if listener.implicit_tls and self._context.tls is None:
-                raise ValueError("a listener with implicit TLS needs a certificate")
-            at_home = _is_loopback(listener.sock)
-
-            def arrive(listener: Listener = listener, at_home: bool = at_home) -> Doorstep:
-                return Doorstep(self, implicit_tls=listener.implicit_tls, loopback_listener=at_home)
-
-            self._servers.append(await loop.create_server(arrive, sock=listener.sock, backlog=_BACKLOG))
+            sock = listener.sock
+            at_home = _is_loopback(sock)
+            if listener.implicit_tls:
+                sock.setblocking(False)
+                sock.listen(_BACKLOG)
+                self._begin(self._accept_secure(sock, loopback_listener=at_home))
+            else:
+                arrive = partial(Doorstep, self, loopback_listener=at_home)
+                self._servers.append(await loop.create_server(arrive, sock=sock, backlog=_BACKLOG))
 
     async def stop(self, deadline: float) -> None:
         """Take no connection more. Idle sessions get 421 4.3.2; messages that are coming in may end within `deadline` s."""
+        self._stopping = True
         for server in self._servers:
             server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
         for session in tuple(self._sessions):
             session.shut_down()
         try:
@@ -128,40 +139,76 @@ class SmtpDoor:
             logger.warning("%d SMTP sessions did not end in time", len(self._sessions))
             for session in tuple(self._sessions):
                 session.abort()
-            await self._empty.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WAIT):
+                    await self._empty.wait()
         self._servers.clear()
         self._authenticator.close()
 
-    def admit(self, peer: str) -> bool:
-        """Whether one more connection from `peer` is within the limits."""
-        return (
+    def admit(self, peer: str) -> Refusal | None:
+        """Why one more connection from `peer` is not taken; None: it is."""
+        if self._stopping:
+            return Refusal.SHUTTING_DOWN
+        if (
             len(self._sessions) < self._max_connections
             and self._by_client[peer] < self._context.settings.max_connections_per_client
-        )
+        ):
+            return None
+        self._context.observer.connection_refused(peer)
+        return Refusal.TOO_MANY_CONNECTIONS
 
-    def open_session(self, transport: asyncio.Transport, peer: str, doorstep: Doorstep) -> None:
-        """Begin a session on a connection that was admitted."""
-        session = Session(
-            self._context,
-            peer,
-            self._left,
-            implicit_tls=self._context.tls if doorstep.implicit_tls else None,
-            loopback_listener=doorstep.loopback_listener,
-        )
+    def new_session(self, peer: str, *, loopback_listener: bool) -> Session:
+        """A session for a connection that was admitted. It counts from now on."""
+        session = Session(self._context, peer, self._left, loopback_listener=loopback_listener)
         self._sessions.add(session)
         self._by_client[peer] += 1
         self._empty.clear()
-        transport.set_protocol(session)
-        session.connection_made(transport)
+        return session
 
-    def turn_away(self, transport: asyncio.Transport, peer: str) -> None:
-        """A limit is reached."""
-        self._context.observer.connection_refused(peer)
-        transport.write(_TOO_MANY)
-        transport.close()
+    async def _accept_secure(self, sock: socket.socket, *, loopback_listener: bool) -> None:
+        """Connections that begin with TLS. Accepted by hand: a handshake counts as a session from its first octet, and
+        uvloop cannot begin one on a connection that its own server has accepted without losing the client's hello.
+        """
+        loop = asyncio.get_running_loop()
+        with sock:
+            while True:
+                try:
+                    client, address = await loop.sock_accept(sock)
+                except OSError as fault:  # no descriptors left, most likely: others must end first
+                    logger.warning("cannot accept connections: %s", fault)
+                    await asyncio.sleep(1)
+                    continue
+                peer = str(address[0])
+                if self.admit(peer) is None:
+                    session = self.new_session(peer, loopback_listener=loopback_listener)
+                    self._begin(self._secure(client, session))
+                else:
+                    client.close()  # in clear there is nothing it would understand
+
+    async def _secure(self, client: socket.socket, session: Session) -> None:
+        """The handshake; with its end the session begins."""
+        loop = asyncio.get_running_loop()
+        timeout = self._context.settings.handshake_timeout
+        try:
+            await loop.connect_accepted_socket(
+                lambda: session, client, ssl=self._context.tls, ssl_handshake_timeout=timeout
+            )
+        except (OSError, ssl.SSLError) as fault:
+            logger.info("no TLS with %s: %s", session.peer, fault)
+            self._left(session)
+        except BaseException:
+            self._left(session)
+            raise
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _left(self, session: Connection) -> None:
-        self._sessions.discard(session)
+        if session not in self._sessions:
+            return
+        self._sessions.remove(session)
         self._by_client[session.peer] -= 1
         if not self._by_client[session.peer]:
             del self._by_client[session.peer]
@@ -172,20 +219,22 @@ class SmtpDoor:
 class Doorstep(asyncio.Protocol):
     """Where a connection stands until it is known whether there is room: a session costs a hundred times as much."""
 
-    def __init__(self, door: SmtpDoor, *, implicit_tls: bool, loopback_listener: bool) -> None:
+    def __init__(self, door: SmtpDoor, *, loopback_listener: bool) -> None:
         self._door = door
-        self.implicit_tls = implicit_tls
-        self.loopback_listener = loopback_listener
+        self._loopback_listener = loopback_listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or say why not."""
-        transport = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
-        peername = transport.get_extra_info("peername")
+        stream = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
+        peername = stream.get_extra_info("peername")
         peer = str(peername[0]) if peername else ""  # it may have gone already
-        if self._door.admit(peer):
-            self._door.open_session(transport, peer, self)
-        else:
-            self._door.turn_away(transport, peer)
+        if refusal := self._door.admit(peer):
+            stream.write(encode_reply(refusal.reply()))
+            stream.close()
+            return
+        session = self._door.new_session(peer, loopback_listener=self._loopback_listener)
+        stream.set_protocol(session)
+        session.connection_made(stream)
 
 
 def _is_loopback(sock: socket.socket) -> bool:

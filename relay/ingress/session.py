@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
 
 from relay.errors import Refusal, Rejected
@@ -41,10 +40,9 @@ class Session(CommandLoop):
         peer: str,
         left: Callable[[Connection], None],
         *,
-        implicit_tls: ssl.SSLContext | None,
         loopback_listener: bool,
     ) -> None:
-        super().__init__(context, peer, left, implicit_tls=implicit_tls)
+        super().__init__(context, peer, left)
         client = read_client_address(peer)
         self._identity = Identity(context.authenticator, context.settings, client, loopback_listener=loopback_listener)
         self._helo = ""

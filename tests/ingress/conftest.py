@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from relay.clock import Clock, SystemClock
 from relay.contracts import Accepted
@@ -117,12 +120,14 @@ class RecordingObserver:
     """Satisfies DoorObserver."""
 
     told: list[str] = field(default_factory=list)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connection_opened(self, peer: str) -> None:
         self.told.append(f"opened {peer}")
 
     def connection_closed(self, peer: str) -> None:
         self.told.append(f"closed {peer}")
+        asyncio.get_running_loop().call_soon(self.closed.set)  # when the door has counted it, too
 
     def connection_refused(self, peer: str) -> None:
         self.told.append(f"refused {peer}")
@@ -198,6 +203,12 @@ class Client:
     def close(self) -> None:
         self.writer.close()
 
+    def reset(self) -> None:
+        """End the connection by RST, as a client does that is killed with octets unread."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
 
 @dataclass
 class OpenDoor:
@@ -228,9 +239,16 @@ class OpenDoor:
         return client
 
     async def until_empty(self) -> None:
-        """Every session has ended."""
+        """Every session has ended, and every handshake."""
         async with asyncio.timeout(WITHIN):
             await self.door._empty.wait()
+
+    async def until(self, sessions: int) -> None:
+        """So many sessions are left."""
+        async with asyncio.timeout(WITHIN):
+            while self.door.sessions > sessions:
+                self.observer.closed.clear()
+                await self.observer.closed.wait()
 
 
 @dataclass(frozen=True)
@@ -251,6 +269,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     return Certificates(server_tls(str(chain)), trusting)
+
+
+_ON_BOTH_LOOPS = {"test_tls.py", "test_dialogs.py", "test_limits.py"}
+"""What depends on how a loop's transports behave; all else runs on the loop that the relay runs on."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    both = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    return both if item.path.name in _ON_BOTH_LOOPS else {"uvloop": uvloop.new_event_loop}
 
 
 OpenADoor = Callable[..., Awaitable[OpenDoor]]

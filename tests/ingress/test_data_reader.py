@@ -20,13 +20,10 @@ CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=20)
 
 def reference(wire: bytes) -> tuple[bytes, bytes]:
     """Content and what is left over, by RFC 5321 §4.5.2 taken literally; CRLF alone ends a line."""
-    content = b""
-    while True:
-        line, end, wire = wire.partition(b"\r\n")
-        assert end
-        if line == b".":
-            return content, wire
-        content += line.removeprefix(b".") + end
+    lines = wire.split(b"\r\n")
+    end = lines.index(b".")
+    content = b"".join(line.removeprefix(b".") + b"\r\n" for line in lines[:end])
+    return content, b"\r\n".join(lines[end + 1 :])
 
 
 def read(wire: bytes, sizes: list[int], *, normalise: bool = False) -> tuple[list[bytes], bytes, DotStream]:
