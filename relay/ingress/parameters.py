@@ -14,7 +14,7 @@ from relay.ingress.faults import ProtocolError
 from relay.model.address import NULL_SENDER, Address, parse_address
 
 _PATH = re.compile(r"(FROM|TO): *(?:<([^<>]*)>|([^<> ]+))(?: +(.*))?", re.IGNORECASE)
-_SIZE = re.compile(r"\d{1,20}")
+_SIZE = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
