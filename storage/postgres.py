@@ -1,8 +1,8 @@
 """PostgreSQL, by asyncpg: a pool of connections, and one more that listens.
 
 Rows given to a statement travel as one array for each column, so that a group of any size is one round trip for each table.
-Plans are generic and go by plain index scans alone: the sizes of the tables, which change by the minute, must not turn a plan
-over, and only such scans mark the dead entries that a queue leaves in its indexes.
+Plans are generic and go by plain index scans alone: the sizes of the tables, which change by the minute, must not turn a
+plan over, and only such scans mark the dead entries that a queue leaves in its indexes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from relay.model.event import Event
 from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
 from storage.accepting import ready_notes
 from storage.rows import write_attempt, write_event, write_reply
-from storage.work import Execute, Given, Work, execute, execute_together, fetch, lock, notify
+from storage.work import Execute, Given, Work, execute, execute_together, fetch, notify
 
 DeliveryKey = tuple[str, int]
 """Message id and number: what a delivery's id is made of."""
@@ -24,6 +24,11 @@ SOURCES: Mapping[RecipientState, str] = {
 
 class IllegalTransition(RelayError):
     """A recipient was to pass into a state that cannot follow on its own: a bug of the caller; nothing was written."""
+
+
+class LeaseLost(RelayError):
+    """Some leases of a group were lost. It happens so seldom that asking which of them would cost more than it brings: the
+    group commit takes the group apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +47,30 @@ def key_of(delivery: str) -> DeliveryKey:
 
 
 def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool]]:
-    """Write those whose lease is still held, and say for each whether it was."""
-    first: dict[DeliveryKey, Settlement] = {}
-    for settlement in settlements:
-        first.setdefault(key_of(settlement.delivery), settlement)
-    yield from lock("lock_messages", (settlement.message for settlement in first.values()))
-    rows = yield from fetch(
-        "settle_deliveries", {"holder": holder}, [_write_settlement(key, one) for key, one in first.items()]
-    )
-    held = {(message, number) for message, number in rows}
-    written = {key: settlement for key, settlement in first.items() if key in held}
+    """Write them and say for each whether its lease was still held; LeaseLost where that is not so of several."""
+    places: dict[DeliveryKey, int] = {}
+    for place, settlement in enumerate(settlements):
+        places.setdefault(key_of(settlement.delivery), place)  # a second one of the same lease comes too late
+    first = {key: settlements[place] for key, place in places.items()}
+    given = [_write_settlement(key, settlement) for key, settlement in first.items()]
+    held = yield from execute("settle_deliveries", {"holder": holder}, given)
+    if held < len(given):
+        if len(given) > 1:
+            raise LeaseLost(f"{len(given) - held} of {len(given)} leases were lost: each is settled alone")
+        return [False] * len(settlements)
     yield from change_recipients(
-        [Change(one.message, change, one.at) for one in written.values() for change in one.recipients],
-        [event for settlement in written.values() for event in settlement.events],
+        [Change(one.message, change, one.at) for one in first.values() for change in one.recipients],
+        [event for settlement in first.values() for event in settlement.events],
         [
             write_attempt(message, number, settlement.attempt, holder, settlement.record)
-            for (message, number), settlement in written.items()
+            for (message, number), settlement in first.items()
             if settlement.record is not None
         ],
     )
-    ready = [(one.queue_key, one.due) for one in written.values() if one.state is DeliveryState.READY]
+    ready = [(one.queue_key, one.due) for one in first.values() if one.state is DeliveryState.READY]
     yield from notify(ready_notes(ready))
-    return [written.get(key_of(settlement.delivery)) is settlement for settlement in settlements]
+    written = set(places.values())
+    return [place in written for place in range(len(settlements))]
 
 
 def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
@@ -88,7 +95,7 @@ def _write_change(change: Change) -> tuple[object, ...]:
     to = change.to
     sources = SOURCES[to.state]
     reply = write_reply(to.reply)
-    return change.message, to.position, sources, to.state.value, *reply, to.category, to.attempts, change.at
+    return to.state.value, *reply, to.category, to.attempts, change.at, change.message, to.position, sources
 
 
 def release(deliveries: Sequence[LeasedDelivery], holder: str) -> Work[None]:

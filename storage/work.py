@@ -7,7 +7,7 @@ neither shows in the logic, and a test can drive a work by hand.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -103,11 +103,6 @@ def execute_together(*steps: Execute) -> Work[int]:
         return 0
     changed: int = yield Together(some)
     return changed if some[-1] is steps[-1] else 0
-
-
-def lock(name: str, ids: Iterable[str]) -> Work[None]:
-    """Lock the rows of these ids, in their order, so that no two transactions wait for each other."""
-    yield Lock(name, [(key,) for key in sorted(set(ids))])
 
 
 def notify(payloads: Sequence[str]) -> Work[None]:

@@ -62,7 +62,7 @@ SELECT message_id, delivery, number, holder, started_at, finished_at, next_hop, 
 FROM given;
 
 -- change_recipients: new states, each only from a state that may pass into it (`sources` names them)
--- rows: message_id text, position bigint, sources text, state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint
+-- rows: state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, message_id text, position bigint, sources text
 UPDATE recipients SET
     state = given.state,
     reply_code = given.reply_code,

@@ -53,8 +53,29 @@ FROM (
 WHERE deliveries.message_id = dead.message_id AND deliveries.number = dead.number
 RETURNING deliveries.queue_key, deliveries.due;
 
--- lock_messages: keep others from settling the same messages until the states derived from their recipients stand
--- differs because two deliveries of one message may be settled at the same time
+-- settle_deliveries: what attempts led to, only for whom the lease is still theirs
+-- differs because two deliveries of one message may be settled at the same time: the messages are locked, so that the states
+-- derived from their recipients in a later statement are derived from what the other has committed
+-- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint
+WITH locked AS MATERIALIZED (
+    SELECT messages.id FROM messages WHERE messages.id IN (SELECT message_id FROM given)
+    ORDER BY messages.id FOR NO KEY UPDATE
+)
+UPDATE deliveries SET
+    state = given.state,
+    queue_key = given.queue_key,
+    due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
+    attempt = deliveries.attempt - given.uncounted,
+    holder = NULL,
+    lease_until = NULL
+FROM given JOIN locked ON locked.id = given.message_id
+WHERE deliveries.message_id = given.message_id
+    AND deliveries.number = given.number
+    AND deliveries.attempt = given.attempt
+    AND deliveries.holder = :holder;
+
+-- lock_messages: keep others from settling what an operator is about to change
+-- differs because others settle at the same time
 -- rows: id text
 SELECT messages.id FROM messages WHERE messages.id IN (SELECT id FROM given) ORDER BY messages.id FOR NO KEY UPDATE;
 

@@ -47,22 +47,6 @@ WITH RECURSIVE keys (queue_key) AS (
 )
 SELECT keys.queue_key, {next_due}, {wall_clock} FROM keys WHERE keys.queue_key IS NOT NULL;
 
--- settle_deliveries: what attempts led to, only for whom the lease is still theirs
--- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint
-UPDATE deliveries SET
-    state = given.state,
-    queue_key = given.queue_key,
-    due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
-    attempt = deliveries.attempt - given.uncounted,
-    holder = NULL,
-    lease_until = NULL
-FROM given
-WHERE deliveries.message_id = given.message_id
-    AND deliveries.number = given.number
-    AND deliveries.attempt = given.attempt
-    AND deliveries.holder = :holder
-RETURNING deliveries.message_id, deliveries.number;
-
 -- release_deliveries: give leases back untried, each in its old place
 -- rows: message_id text, number bigint, attempt bigint
 UPDATE deliveries SET state = 'ready', attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL
