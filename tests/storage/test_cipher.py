@@ -88,6 +88,7 @@ def test_the_first_line_encrypts_and_all_decrypt(file: Path) -> None:
         (line("k1"), 0o640, "chmod 600"),
         (line("k1"), 0o604, "chmod 600"),
     ],
+    ids=["short key", "no key on a line", "empty", "a comment alone", "group may read", "others may read"],
 )
 def test_a_file_that_cannot_be_used(file: Path, text: str, mode: int, says: str) -> None:
     write(file, text, mode)
