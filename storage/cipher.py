@@ -103,22 +103,29 @@ def _read_line(line: str, where: str) -> tuple[str, bytes]:
 def make_keys(file: Path) -> Cipher:
     """A new file with one key, durable when this returns; never over an old one."""
     key_id, key = f"k{secrets.token_hex(4)}", secrets.token_bytes(_KEY)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:  # another instance that shares the file was faster
-        if made := read_keys(file):
-            return made
-        raise
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as stream:
+            stream.write(f"{key_id} {b64encode(key).decode()}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        return _publish(draft, file) or Cipher({key_id: key}, file)
     except OSError as error:
         raise StoreError(f"key file {file} cannot be made: {error.strerror}") from None
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(f"{key_id} {b64encode(key).decode()}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, file: Path) -> Cipher | None:
+    """Give the finished file its name. Another instance that shares it may have been faster: then its keys."""
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        return read_keys(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return Cipher({key_id: key}, file)
+    return None

@@ -120,8 +120,13 @@ class Directory:
         """Commit and forget, even where the caller no longer waits."""
         task = asyncio.get_running_loop().create_task(self._commit(work))
         self._changing.add(task)
-        task.add_done_callback(self._changing.discard)
+        task.add_done_callback(self._ended)
         await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._changing.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even where nobody waits for it any more
 
     async def _commit(self, work: Work[None]) -> None:
         try:

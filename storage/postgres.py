@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -78,14 +78,14 @@ class PostgreSQL:
         self._pool = pool
         self._sender = secrets.token_hex(4)
         self._statements = load("postgres")
-        self._running: set[asyncio.Task[object]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._listener: asyncio.Task[None] | None = None
 
     async def write(self, work: Work[T]) -> T:
         """One transaction, in a task of its own that the caller's cancellation does not reach."""
         task = asyncio.get_running_loop().create_task(self._transact(work, "BEGIN"))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def read(self, work: Work[T]) -> T:
@@ -106,6 +106,11 @@ class PostgreSQL:
             await asyncio.wait(self._running)
         with contextlib.suppress(*_UNAVAILABLE):
             await asyncio.wait_for(self._pool.close(), TIMEOUT)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even where nobody waits for it any more
 
     async def _transact(self, work: Work[T], begin: str) -> T:
         try:
@@ -227,7 +232,7 @@ async def open_postgres(url: str) -> PostgreSQL:
     try:
         pool = await asyncpg.create_pool(
             url,
-            min_size=GROUPS_IN_FLIGHT,
+            min_size=0,
             max_size=CONNECTIONS,
             max_inactive_connection_lifetime=0,
             statement_cache_size=256,

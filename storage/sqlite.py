@@ -2,8 +2,8 @@
 
 Every step of SQLite gives the GIL away and must win it back from a busy event loop, so that few fat statements are fast and
 many thin ones are not, whatever they do: rows given to a statement go in as one VALUES list, in few sizes so that there are
-few texts to prepare. Beside a busy loop that took 2.3 µs a row where executemany took 4 to 5; a settlement by executemany was
-slower than by UPDATE … FROM, though that works through a table of its own; and where RETURNING can be done without, it is.
+few texts to prepare. Beside a busy loop that took 2.3 µs a row where executemany took 4 to 5; a settlement by executemany
+was slower than by UPDATE … FROM, though that works through a table of its own; and hot statements do without RETURNING.
 Larger pages than 4 KiB were no faster with contents of 4 KiB, and slower for a message alone; checkpoints every 4 MiB cost
 more than every 16 MiB.
 """

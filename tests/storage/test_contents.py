@@ -17,7 +17,7 @@ from storage import Store
 from storage.contents import CHUNK, ORPHAN_AGE
 from storage.spool import PIECE, Spool
 from storage.work import script
-from tests.storage.conftest import Open, furnish
+from tests.storage.conftest import Open
 from tests.storage.mail import IDS, TENANT, mail
 
 INLINE = 65536
@@ -130,20 +130,6 @@ async def test_deleting_a_tenant_deletes_its_contents(store: Store, url: str) ->
     assert await stored(store, url) == 0
     with pytest.raises(NotFound):
         await store.archive.message(None, keys[0])
-
-
-async def test_what_a_former_life_left_unfinished_is_removed(opened: Open, url: str) -> None:
-    if not url.startswith("sqlite"):
-        pytest.skip("chunks are swept")
-    store = await opened()
-    writer = store.contents.writer(IDS.next())
-    await writer.write(b"x" * 1_000_000)
-    await store.close()
-    assert await stored(store, url) == 1
-    store = await opened()
-    assert await stored(store, url) == 0
-    await writer.discard()
-    await furnish(store)
 
 
 def test_a_message_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:

@@ -91,6 +91,13 @@ async def test_a_restart_leaves_the_leases_of_others(opened: Open) -> None:
     assert [(c.ready, c.leased) for c in await one.archive.counts()] == [(1, 1)]
 
 
+async def test_two_may_start_on_an_empty_store_at_once(opened: Open) -> None:
+    one, two = await asyncio.gather(opened(holder="one"), opened(holder="two"))
+    await furnish(one)
+    await two.queue.accept(mail())
+    assert len((await one.queue.claim(QUEUE, 1)).deliveries) == 1
+
+
 async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> None:
     one, two = pair
     told: dict[str, list[tuple[str, int]]] = {"one": [], "two": []}

@@ -14,7 +14,7 @@ from storage.sqlite import open_sqlite, split_script
 from storage.store import sqlite_path
 from storage.work import Work, fetch, script
 from tests.storage.conftest import Open, furnish
-from tests.storage.mail import mail
+from tests.storage.mail import IDS, mail
 
 
 @pytest.fixture
@@ -114,6 +114,20 @@ async def test_a_full_disk_is_said_and_passes(opened: Open) -> None:
     await database._writer.run(lambda raw: limit(raw, 1 << 30))
     await store.queue.accept(mail())
     assert await store.queue.open_deliveries() == before + 1
+
+
+async def test_what_a_former_life_left_unfinished_is_removed(opened: Open, tmp_path: Path) -> None:
+    def files() -> int:
+        return sum(path.is_file() for path in (tmp_path / "store" / "stagepost.db.spool").rglob("*"))
+
+    store = await opened()
+    writer = store.contents.writer(IDS.next())
+    await writer.write(b"x" * 1_000_000)
+    await store.close()
+    assert files() == 1
+    await opened()
+    assert files() == 0
+    await writer.discard()
 
 
 @pytest.mark.parametrize(
