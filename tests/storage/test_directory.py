@@ -265,3 +265,10 @@ async def test_what_is_missing_is_remembered_within_bounds() -> None:
     assert len(asked) == MAX_MISSING + 1
     await ask(0)  # the oldest was given up
     assert asked[-1] == 0
+
+
+async def test_nothing_comes_in_for_a_tenant_that_is_gone(store: Store) -> None:
+    await store.directory.delete_tenant(TENANT)
+    results = await asyncio.gather(store.queue.accept(mail()), return_exceptions=True)
+    assert isinstance(results[0], Exception)
+    assert await store.queue.open_deliveries() == 0

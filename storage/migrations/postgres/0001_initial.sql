@@ -1,8 +1,7 @@
 -- The first schema. Ids are TEXT, times µs since the epoch, truth values 0 or 1, lists and objects JSON.
 -- COLLATE "C" makes ids sort as in SQLite, by code point.
--- There are no foreign keys between the parts of a message: one transaction writes them all and one deletes them all. There is
--- none from messages to tenants: it cost a tenth of accepting, and a message that comes in while its tenant is being deleted
--- waits without an account and says so.
+-- There are no foreign keys between the parts of a message: one transaction writes them all and one deletes them all. The
+-- one from messages to tenants stays: nothing may come in for a tenant that is being deleted.
 
 CREATE TABLE settings (
     name  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -64,7 +63,7 @@ CREATE TABLE tokens (
 
 CREATE TABLE messages (
     id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    tenant_id           TEXT COLLATE "C" NOT NULL,
+    tenant_id           TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
     sender              TEXT COLLATE "C" NOT NULL,
     priority            BIGINT NOT NULL CHECK (priority BETWEEN 0 AND 3),
     accepted_at         BIGINT NOT NULL,
