@@ -76,7 +76,7 @@ class CommandLoop(Connection):
             method = self.verbs.get(verb) or self._find(verb, line)
             if len(line) > _LINE and len(line) > _LONG_LINES.get(verb.upper(), _LINE):
                 raise ProtocolError(500, "5.5.2", "command line too long")
-            await method(self, _read_argument(rest))
+            await method(self, _read_argument(rest) if rest else None)
         except ProtocolError as fault:
             self._errors += 1
             self.reply(fault.reply)
@@ -121,8 +121,6 @@ class CommandLoop(Connection):
 
 def _read_argument(rest: bytes) -> str | None:
     """A command's argument as text; ProtocolError where it is no text, or holds a control character."""
-    if not rest:
-        return None
     try:
         text = rest.strip(b" ").decode()
     except UnicodeDecodeError:

@@ -160,14 +160,17 @@ class Connection(SMTP):
         self.flush()
         self._reset_timeout(seconds)
         began = self._deadline - seconds
+        had = len(self._reader.buffer)
         try:
             if self._paused:
                 await self._drain_helper()
-            await self._reader.more()
-        except ConnectionError as fault:
+            await self._reader.arrival()
+        except OSError as fault:
             raise ClientGone from fault
         finally:
             self._deadline = math.inf
+        if len(self._reader.buffer) == had:
+            raise ClientGone
         return self.loop.time() - began
 
     async def _drain(self) -> None:

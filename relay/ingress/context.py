@@ -8,6 +8,7 @@ from typing import Protocol
 
 from relay.contracts import Accepted
 from relay.ingress.authenticator import Authenticator
+from relay.ingress.data_reader import Pace
 from relay.ingress.settings import DoorObserver, DoorSettings
 from relay.intake.submission import Submission
 
@@ -38,4 +39,5 @@ class DoorContext:
     authenticator: Authenticator
     settings: DoorSettings
     observer: DoorObserver
+    pace: Pace
     tls: ssl.SSLContext | None

@@ -17,6 +17,8 @@ from relay.ingress.settings import BareNewlines
 
 PIECE = LIMIT
 _END = b"\r\n.\r\n"
+_END_AT_ONCE = b".\r\n"
+_NO_NEWLINES = bytes(set(range(256)) - set(b"\r\n"))
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _OVERRUN = 1024 * 1024
 
@@ -39,7 +41,7 @@ class DotStream:
 
     def take(self, buffer: bytearray) -> bytes | None:
         """The next piece, deleted from the front of `buffer`; None where it takes more to know where the piece ends."""
-        if self._start and buffer.startswith(_END[2:]):
+        if self._start and buffer.startswith(_END_AT_ONCE):
             self.ended = True
             self._cut(buffer, 0, 3)
             return b""
@@ -68,8 +70,8 @@ class DotStream:
         return raw
 
     def _decode(self, raw: bytes) -> bytes:
-        pairs = raw.count(b"\r\n")
-        if raw.count(b"\n") != pairs or raw.count(b"\r") != pairs:
+        # Every CR and LF belongs to a CRLF, or their number would be another.
+        if len(raw.translate(None, _NO_NEWLINES)) != 2 * raw.count(b"\r\n"):
             self.bare_newline = True
             if self._normalise:
                 raw = _NEWLINE.sub(b"\r\n", raw)
@@ -79,18 +81,17 @@ class DotStream:
         return raw[1:] if at_line_start and raw.startswith(b".") else raw
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pace:
     """How long to wait for a client in the midst of a message. Only waiting counts, not what we do with the pieces."""
 
     idle: float
     grace: float
     rate: int
-    waited: float = 0.0
 
-    def allowance(self, received: int) -> float:
-        """Seconds until a client that has sent `received` octets is too slow; 0 or less: it is."""
-        return min(self.idle, self.grace + received / self.rate - self.waited)
+    def allowance(self, waited: float, received: int) -> float:
+        """Seconds until a client is too slow that has sent `received` octets in `waited` seconds; 0 or less: it is."""
+        return min(self.idle, self.grace + received / self.rate - waited)
 
 
 class DataReader:
@@ -116,6 +117,7 @@ class DataReader:
         self._refuse_bare = bare_newlines is BareNewlines.REFUSE
         self._stream = DotStream(normalise=not self._refuse_bare)
         self._size = 0
+        self._waited = 0.0
         self._rejected: Rejected | None = None
         self.lost: ClientGone | ClientTooSlow | None = None
         """Why the end will never be read, once that is known."""
@@ -133,7 +135,7 @@ class DataReader:
             raise self._rejected
         if self._stream.ended:
             raise StopAsyncIteration
-        piece = self._stream.take(self._buffer) or await self._next()
+        piece = await self._next()
         self._size += len(piece)
         if self._size > self._max_size:
             self._rejected = Rejected(Refusal.TOO_BIG, str(self._max_size))
@@ -147,12 +149,12 @@ class DataReader:
         if self.lost is not None:
             raise self.lost
         try:
-            while not self._stream.ended:
-                if piece := self._stream.take(self._buffer):
+            stream, buffer = self._stream, self._buffer
+            while not stream.ended:
+                if buffer and (piece := stream.take(buffer)) is not None:
                     return piece
-                if not self._stream.ended:
-                    allowance = self._pace.allowance(self._stream.received + len(self._buffer))
-                    self._pace.waited += await self._wait(allowance)
+                allowance = self._pace.allowance(self._waited, stream.received + len(buffer))
+                self._waited += await self._wait(allowance)
         except (ClientGone, ClientTooSlow) as fault:
             self.lost = fault
             raise

@@ -27,6 +27,8 @@ class Identity:
         self._on_this_machine = client is not None and client.is_loopback
         self._loopback_listener = loopback_listener
         self._credential: Credential | None = None
+        self._principal: Principal | None = None
+        """That of `_credential`, or of loopback: made once, used for every message."""
         self._asked_networks = False
         self.authenticated = False
         """Whether by AUTH."""
@@ -35,7 +37,7 @@ class Identity:
 
     def forget(self) -> None:
         """Back to nobody (RFC 3207 §4.2)."""
-        self._credential = None
+        self._credential = self._principal = None
         self._asked_networks = self.authenticated = False
 
     def may_authenticate(self, *, secure: bool) -> bool:
@@ -51,7 +53,7 @@ class Identity:
         if credential is None:
             self.failures += 1
             return False
-        self._credential, self.authenticated = credential, True
+        self._credential, self._principal, self.authenticated = credential, None, True
         return True
 
     async def principal(self) -> Principal | None:
@@ -59,18 +61,17 @@ class Identity:
 
         Rejected (AUTH_REQUIRED) where what AUTH proved has been withdrawn: such a client must not become another one.
         """
-        if self._credential is not None:
-            self._credential = await self._authenticator.current(self._credential)
-            if self._credential is None and self.authenticated:
-                raise Rejected(Refusal.AUTH_REQUIRED)
+        before = self._credential
+        if before is not None:
+            self._credential = await self._authenticator.current(before)
+        if self._credential is None and self.authenticated:
+            raise Rejected(Refusal.AUTH_REQUIRED)
         if self._credential is None and not self._asked_networks:
             self._asked_networks = True
             self._credential = await self._authenticator.by_network(self._client)
-        if self._credential is not None:
-            return principal_of(self._credential)
-        if self.authenticated:
-            raise Rejected(Refusal.AUTH_REQUIRED)
-        return self._by_loopback()
+        if self._principal is None or self._credential is not before:
+            self._principal = self._by_loopback() if self._credential is None else principal_of(self._credential)
+        return self._principal
 
     def _by_loopback(self) -> Principal | None:
         """Only where nobody else can reach the listener; a forwarded port or a proxy makes strangers look local."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay.ingress.faults import ClientGone
-
 LIMIT = 64 * 1024
 """Half of what may wait unread (octets), and the most that is worked on at once."""
 
@@ -23,9 +21,9 @@ class Inbox(asyncio.StreamReader):
         _eof: bool
         _exception: BaseException | None
         _paused: bool
-        _transport: asyncio.BaseTransport | None
-
-        async def _wait_for_data(self, func_name: str) -> None: ...
+        _loop: asyncio.AbstractEventLoop
+        _transport: asyncio.Transport | None
+        _waiter: asyncio.Future[None] | None
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=LIMIT, loop=loop)
@@ -44,24 +42,26 @@ class Inbox(asyncio.StreamReader):
         del self._buffer[:end]
         return line
 
-    async def more(self) -> None:
-        """Wait until more has come; ClientGone when nothing will, or what `set_exception` was given."""
-        had = len(self._buffer)
-        try:
-            if self._exception is not None:
-                raise self._exception
-            if not self._eof:
-                await self._wait_for_data("more")
-        except OSError as fault:
-            raise ClientGone from fault
-        if len(self._buffer) == had:
-            raise ClientGone
+    def arrival(self) -> asyncio.Future[None]:
+        """Done when more has come, or nothing will; fails with what `set_exception` was given.
+
+        One at a time. As `_wait_for_data`, which every reading method of StreamReader ends in, but without a coroutine.
+        """
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        self._waiter = waiter = self._loop.create_future()
+        if self._exception is not None:
+            waiter.set_exception(self._exception)
+        elif self._eof:
+            waiter.set_result(None)
+        return waiter
 
     def forget(self) -> None:
         """Drop what was sent before TLS began: it may be an attacker's (RFC 3207 §5, CVE-2024-34083)."""
         self._buffer.clear()
 
-    def secure(self, transport: asyncio.BaseTransport) -> None:
+    def secure(self, transport: asyncio.Transport) -> None:
         """Go on with the encrypted transport."""
         self._transport = transport
         self._paused = False

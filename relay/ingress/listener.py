@@ -19,6 +19,7 @@ from relay.errors import Refusal
 from relay.ingress.authenticator import Authenticator, Credentials
 from relay.ingress.connection import Connection
 from relay.ingress.context import DoorContext, MessageIntake
+from relay.ingress.data_reader import Pace
 from relay.ingress.faults import encode_reply
 from relay.ingress.session import Session
 from relay.ingress.settings import DoorObserver, DoorSettings, SilentObserver
@@ -90,7 +91,8 @@ class SmtpDoor:
             failure_delay=settings.auth_failure_delay,
             failures_per_minute=settings.auth_failures_per_minute,
         )
-        self._context = DoorContext(intake, self._authenticator, settings, observer or SilentObserver(), tls)
+        pace = Pace(settings.data_timeout, settings.data_grace, settings.min_data_rate)
+        self._context = DoorContext(intake, self._authenticator, settings, observer or SilentObserver(), pace, tls)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False

@@ -7,7 +7,7 @@ without its angle brackets. The address itself goes through the one strict parse
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.errors import Refusal, Rejected
 from relay.ingress.faults import ProtocolError
@@ -17,8 +17,7 @@ _PATH = re.compile(r"(FROM|TO): *(?:<([^<>]*)>|([^<> ]+))(?: +(.*))?", re.IGNORE
 _SIZE = re.compile(r"[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True)
-class MailCommand:
+class MailCommand(NamedTuple):
     """`size` as declared, in octets; None where it was not."""
 
     sender: Address
@@ -59,6 +58,11 @@ def parse_rcpt(argument: str, *, extended: bool, utf8: bool) -> Address:
 
 
 def _split(keyword: str, argument: str) -> tuple[str, str]:
+    """The path without its brackets, and the parameters."""
+    before, _, rest = argument.partition("<")
+    path, end, tail = rest.partition(">")
+    if end and before == f"{keyword}:" and not tail and "<" not in path:
+        return path, ""  # as most clients write it
     match = _PATH.fullmatch(argument)
     if match is None or match[1].upper() != keyword:
         verb = "MAIL" if keyword == "FROM" else "RCPT"

@@ -11,15 +11,15 @@ from relay.errors import Refusal, Rejected
 from relay.ingress.command_loop import CommandLoop
 from relay.ingress.connection import Connection
 from relay.ingress.context import DoorContext
-from relay.ingress.data_reader import DataReader, Pace
+from relay.ingress.data_reader import DataReader
 from relay.ingress.faults import ProtocolError
 from relay.ingress.identity import Identity
 from relay.ingress.parameters import MailCommand, parse_mail, parse_rcpt
 from relay.ingress.sasl import LOGIN_PASSWORD, LOGIN_USERNAME, PLAIN_CHALLENGE, decode_response, split_plain
 from relay.ingress.transaction import Transaction, submit
-from relay.ingress.trust import protocol_name, read_client_address
+from relay.ingress.trust import read_client_address, trace_of
 from relay.intake.policy import check_sender
-from relay.intake.submission import Principal, Trace
+from relay.intake.submission import Principal
 from relay.model.reply import Reply
 
 _OK = b"250 2.0.0 ok\r\n"
@@ -222,37 +222,37 @@ class Session(CommandLoop):
             raise ProtocolError(554, "5.5.1", "no valid recipients")
         self.say(_START_DATA)
         self.flush()
-        settings = self._settings
+        context = self._context
         content = DataReader(
             self._reader.buffer,
             self._wait,
-            Pace(settings.data_timeout, settings.data_grace, settings.min_data_rate),
-            max_size=self._context.intake.max_size,
-            bare_newlines=settings.bare_newlines,
+            context.pace,
+            max_size=context.intake.max_size,
+            bare_newlines=self._settings.bare_newlines,
         )
         self._in_message = True
-        trace = Trace(self._protocol(transaction.mail), self.peer, self._helo, self.tls_version)
-        reply = await submit(self._context.intake, transaction.submission(content, trace))
+        trace = trace_of(
+            self.peer,
+            self._helo,
+            self.tls_version,
+            extended=self._extended,
+            utf8=transaction.mail.smtputf8,
+            authenticated=self._identity.authenticated,
+        )
+        outcome = await submit(context.intake, transaction.submission(content, trace))
         if content.lost is not None:
             raise content.lost
         if not await content.drain():
             self._open = False
         self._in_message = False
         self._transaction = None
-        self.reply(reply)
-        if reply.is_positive:
-            self._errors = self._junk = 0
-            self._idle_since = self.loop.time()
-        else:
-            self._report(reply, transaction.principal, transaction.mail.sender)
-
-    def _protocol(self, mail: MailCommand) -> str:
-        return protocol_name(
-            extended=self._extended,
-            utf8=mail.smtputf8,
-            secure=self.tls_version is not None,
-            authenticated=self._identity.authenticated,
-        )
+        if isinstance(outcome, Reply):
+            self.reply(outcome)
+            self._report(outcome, transaction.principal, transaction.mail.sender)
+            return
+        self.say(b"250 2.0.0 queued as %s\r\n" % outcome.encode("ascii"))
+        self._errors = self._junk = 0
+        self._idle_since = self.loop.time()
 
     def _report(self, reply: Reply, principal: Principal | None, sender: str) -> None:
         self._context.observer.message_rejected(self.peer, principal.name if principal else None, sender, reply)

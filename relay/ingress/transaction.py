@@ -14,7 +14,7 @@ from relay.ingress.parameters import MailCommand
 from relay.intake.submission import Principal, Submission, Trace
 from relay.model.address import Address
 from relay.model.envelope import Envelope
-from relay.model.message import Source
+from relay.model.message import QueueId, Source
 from relay.model.reply import Reply
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Transaction:
         )
 
 
-async def submit(intake: MessageIntake, submission: Submission) -> Reply:
-    """Hand it to intake; whatever happens there has its reply. What was not foreseen is never the client's fault.
+async def submit(intake: MessageIntake, submission: Submission) -> QueueId | Reply:
+    """Hand it to intake: the queue id, or why there is none. What was not foreseen is never the client's fault.
 
     ClientGone and ClientTooSlow pass through.
     """
@@ -72,4 +72,4 @@ async def submit(intake: MessageIntake, submission: Submission) -> Reply:
     except Exception:
         logger.exception("unexpected error in intake, message from %s", submission.trace.peer)
         return Refusal.UNEXPECTED.reply()
-    return Reply(250, "2.0.0", f"queued as {accepted.id}")
+    return accepted.id

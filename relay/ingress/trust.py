@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from relay.intake.submission import Principal
+from relay.intake.submission import Principal, Trace
 from relay.model.tenant import Credential
 
 ClientAddress = IPv4Address | IPv6Address
@@ -65,8 +65,10 @@ def principal_of(credential: Credential) -> Principal:
     )
 
 
-def protocol_name(*, extended: bool, utf8: bool, secure: bool, authenticated: bool) -> str:
-    """The `with` clause of Received, as registered (RFC 3848, RFC 6531 §4.3)."""
-    if not extended:
-        return "SMTP"
-    return ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if secure else "") + ("A" if authenticated else "")
+@lru_cache(maxsize=1024)
+def trace_of(peer: str, helo: str, tls: str | None, *, extended: bool, utf8: bool, authenticated: bool) -> Trace:
+    """What Received says of the client, its `with` clause as registered (RFC 3848, RFC 6531 §4.3)."""
+    protocol = "SMTP"
+    if extended:
+        protocol = ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if tls else "") + ("A" if authenticated else "")
+    return Trace(protocol, peer, helo, tls)

@@ -183,7 +183,7 @@ async def test_a_lost_client_is_lost_for_good(fault: Exception) -> None:
     ],
 )
 def test_pace(waited: float, received: int, allowed: float) -> None:
-    assert Pace(60, 30, 1024, waited).allowance(received) == allowed
+    assert Pace(60, 30, 1024).allowance(waited, received) == allowed
 
 
 async def test_only_waiting_for_the_client_counts() -> None:

@@ -11,7 +11,7 @@ from relay.clock import MINUTE, SECOND
 from relay.ingress.faults import ProtocolError
 from relay.ingress.sasl import decode_response, split_plain
 from relay.ingress.throttle import Throttle
-from relay.ingress.trust import by_network, may_use_from, protocol_name, read_client_address, throttle_key
+from relay.ingress.trust import by_network, may_use_from, read_client_address, throttle_key, trace_of
 from relay.model.tenant import Credential
 
 
@@ -87,7 +87,9 @@ def test_may_use_from(networks: tuple[str, ...], client: str, may: bool) -> None
     ],
 )
 def test_protocol_name(extended: bool, utf8: bool, secure: bool, authenticated: bool, name: str) -> None:
-    assert protocol_name(extended=extended, utf8=utf8, secure=secure, authenticated=authenticated) == name
+    tls = "TLSv1.3" if secure else None
+    trace = trace_of("192.0.2.1", "c", tls, extended=extended, utf8=utf8, authenticated=authenticated)
+    assert (trace.protocol, trace.peer, trace.helo, trace.tls) == (name, "192.0.2.1", "c", tls)
 
 
 @pytest.mark.parametrize(

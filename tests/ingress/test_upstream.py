@@ -82,19 +82,22 @@ def test_every_command_is_ours() -> None:
 async def test_what_is_used_of_asyncio_is_there() -> None:
     """Names with an underscore promise nothing; of these we know what they do in every version we run on."""
     inbox = Inbox(asyncio.get_running_loop())
-    for name in ("_buffer", "_eof", "_exception", "_paused", "_transport", "_wait_for_data"):
+    for name in ("_buffer", "_eof", "_exception", "_paused", "_transport", "_waiter"):
         assert hasattr(inbox, name)
     for name in ("_drain_helper", "pause_writing", "resume_writing"):
         assert hasattr(Connection, name)
     inbox.feed_data(b"one\r\ntwo")
     buffer = inbox.buffer
     assert (inbox.take_line(), inbox.take_line()) == (b"one\r\n", None)
-    waiting = asyncio.ensure_future(inbox.more())
-    await asyncio.sleep(0)
+    arrival = inbox.arrival()
     inbox.feed_data(b"\n")
-    await waiting
+    await arrival
     assert inbox.take_line() == b"two\n"
     assert inbox.buffer is buffer
+    arrival = inbox.arrival()
+    inbox.feed_eof()
+    await arrival
+    await inbox.arrival()
 
 
 if __name__ == "__main__":
