@@ -2,9 +2,9 @@
 
 Every step of SQLite gives the GIL away and must win it back from a busy event loop, so that few fat statements are fast and
 many thin ones are not, whatever they do: rows given to a statement go in as one VALUES list, in few sizes so that there are
-few texts to prepare. Tried here on two busy cores, so good for the order and not the digits: beside a busy loop 2.2 to 2.4 µs
-a row against 3.6 to 4.9 by executemany; settlements by executemany gave 3 100 to 3 300 pairs/s where UPDATE … FROM gave 3 600
-to 3 700; pages of 8 and 16 KiB made a message alone slower. How often to checkpoint was chosen, not measured.
+few texts to prepare. Tried on two busy cores, so good for the order and not the digits: beside a busy loop a row took 2.2 to
+2.4 µs, by executemany 3.6 to 4.9; settlements by UPDATE … FROM gave 3 600 to 3 700 pairs/s, by executemany 3 100 to 3 300;
+pages of 8 and 16 KiB made a message alone slower. How often to checkpoint was chosen, not measured.
 """
 
 from __future__ import annotations
