@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from relay.errors import Refusal, Rejected, StoreUnavailable
 from relay.ingress.connection import Connection
@@ -14,8 +14,8 @@ from relay.model.reply import Reply
 logger = logging.getLogger(__name__)
 
 _LINE = 512
-_MAX_LINE = 2048
-_LONG_LINES = {b"MAIL": 1024, b"RCPT": 1024, b"AUTH": _MAX_LINE}
+MAX_LINE = 2048
+_LONG_LINES = {b"MAIL": 1024, b"RCPT": 1024, b"AUTH": MAX_LINE}
 """Octets with CRLF: RFC 5321 §4.5.3.1.4, and what SIZE, BODY, SMTPUTF8 and AUTH= add; AUTH: room for an initial response."""
 _MAX_SKIPPED = 64 * 1024
 _MANY_REPLIES = 50
@@ -53,26 +53,33 @@ class CommandLoop(Connection):
             self._hang_up()
 
     async def _next_line(self) -> bytes:
-        """The next line, however long it takes to come within the time for one; one too long comes cut, without its end."""
-        left = min(self._settings.command_timeout, self._idle_since + self._settings.session_timeout - self.loop.time())
-        buffer = self._reader.buffer
+        """The next line, which is not complete yet, within the time for one. One too long comes cut, without its end."""
+        settings = self._settings
+        now = self.loop.time()
+        until = min(now + settings.command_timeout, self._idle_since + settings.session_timeout)
+        if until <= now:
+            raise ClientTooSlow
+        reader = self._reader
         start = b""
         skipped = 0
-        while (line := self._reader.take_line()) is None:
-            if len(buffer) > _MAX_LINE:
-                start = start or bytes(buffer[:_MAX_LINE])
-                skipped += len(buffer)
-                buffer.clear()
+        while True:
+            if len(reader.buffer) > MAX_LINE:
+                start = start or bytes(reader.buffer[:MAX_LINE])
+                skipped += len(reader.buffer)
+                reader.buffer.clear()
                 if skipped > _MAX_SKIPPED:
                     self.reply(Refusal.TOO_MANY_ERRORS.reply())
                     raise ClientGone
-            left -= await self._wait(left)
-        return start or line
+            await self._wait(until)
+            if (line := reader.take_line()) is not None:
+                return start or line
 
     async def _execute(self, line: bytes) -> None:
         """Carry out one command; whatever goes wrong in it has its reply."""
         try:
-            verb, _, rest = self.whole_line(line).partition(b" ")
+            if line[-2:] != b"\r\n" or len(line) > MAX_LINE:
+                self._refuse_line(line)
+            verb, _, rest = line[:-2].partition(b" ")
             method = self.verbs.get(verb) or self._find(verb, line)
             if len(line) > _LINE and len(line) > _LONG_LINES.get(verb.upper(), _LINE):
                 raise ProtocolError(500, "5.5.2", "command line too long")
@@ -106,11 +113,9 @@ class CommandLoop(Connection):
             raise ClientGone
         raise ProtocolError(500, "5.5.1" if verb.isalpha() else "5.5.2", "command not recognized")
 
-    def whole_line(self, line: bytes) -> bytes:
-        """The line without its CRLF. Refuses one that ends in a bare LF, or is the beginning of one without end."""
-        if line[-2:] == b"\r\n" and len(line) <= _MAX_LINE:
-            return line[:-2]
-        if len(line) >= _MAX_LINE:
+    def _refuse_line(self, line: bytes) -> NoReturn:
+        """One that ends in a bare LF, or is too long for any command (and maybe cut)."""
+        if len(line) >= MAX_LINE:
             if b" HTTP/" in line:
                 self._find(b"", line)
             raise ProtocolError(500, "5.5.2", "line too long")

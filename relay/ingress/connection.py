@@ -130,11 +130,14 @@ class Connection(SMTP):
     # --- deadlines -------------------------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """Set the deadline. The timer stands at it or before, and finds out for itself when it was moved on."""
-        self._deadline = self.loop.time() + (duration or self._settings.command_timeout)
-        if self._deadline < self._armed_for:
+        self._set_deadline(self.loop.time() + (duration or self._settings.command_timeout))
+
+    def _set_deadline(self, when: float) -> None:
+        """By the loop's clock. The timer stands at it or before, and finds out for itself when it was moved on."""
+        self._deadline = when
+        if when < self._armed_for:
             self._timeout_handle.cancel()
-            self._arm(self._deadline)
+            self._arm(when)
 
     def _arm(self, when: float) -> None:
         self._armed_for = when
@@ -150,17 +153,12 @@ class Connection(SMTP):
             self._arm(now + self._settings.command_timeout)
             self._reader.set_exception(ClientTooSlow())
 
-    async def _wait(self, seconds: float) -> float:
-        """Send what is to be said, then wait for more to read; answers for how long, in seconds.
-
-        ClientTooSlow after `seconds`, ClientGone.
-        """
-        if seconds <= 0:
-            raise ClientTooSlow
+    async def _wait(self, until: float) -> None:
+        """Send what is to be said, then wait for more to read. ClientTooSlow at `until` by the loop's clock, ClientGone."""
         self.flush()
-        self._reset_timeout(seconds)
-        began = self._deadline - seconds
-        had = len(self._reader.buffer)
+        self._set_deadline(until)
+        buffer = self._reader.buffer
+        had = len(buffer)
         try:
             if self._paused:
                 await self._drain_helper()
@@ -169,9 +167,8 @@ class Connection(SMTP):
             raise ClientGone from fault
         finally:
             self._deadline = math.inf
-        if len(self._reader.buffer) == had:
+        if len(buffer) == had:
             raise ClientGone
-        return self.loop.time() - began
 
     async def _drain(self) -> None:
         """Wait for a client that sends commands faster than it reads replies."""

@@ -98,13 +98,14 @@ class DataReader:
     """Submission.content of one message.
 
     Raises Rejected (BAD_LINE, TOO_BIG) where the content is at fault, ClientGone and ClientTooSlow where the client is;
-    each again at every further call. `wait(seconds)` waits for more octets in `buffer` and says how long that took.
+    each again at every further call. `wait(until)` waits for more octets in `buffer`; times are of `now`, in seconds.
     """
 
     def __init__(
         self,
         buffer: bytearray,
-        wait: Callable[[float], Awaitable[float]],
+        wait: Callable[[float], Awaitable[None]],
+        now: Callable[[], float],
         pace: Pace,
         *,
         max_size: int,
@@ -112,6 +113,7 @@ class DataReader:
     ) -> None:
         self._buffer = buffer
         self._wait = wait
+        self._now = now
         self._pace = pace
         self._max_size = max_size
         self._refuse_bare = bare_newlines is BareNewlines.REFUSE
@@ -154,7 +156,11 @@ class DataReader:
                 if buffer and (piece := stream.take(buffer)) is not None:
                     return piece
                 allowance = self._pace.allowance(self._waited, stream.received + len(buffer))
-                self._waited += await self._wait(allowance)
+                if allowance <= 0:
+                    raise ClientTooSlow
+                began = self._now()
+                await self._wait(began + allowance)
+                self._waited += self._now() - began
         except (ClientGone, ClientTooSlow) as fault:
             self.lost = fault
             raise

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from relay.errors import Refusal, Rejected
-from relay.ingress.command_loop import CommandLoop
+from relay.ingress.command_loop import MAX_LINE, CommandLoop
 from relay.ingress.connection import Connection
 from relay.ingress.context import DoorContext
 from relay.ingress.data_reader import DataReader
@@ -167,7 +167,10 @@ class Session(CommandLoop):
         if initial:
             return decode_response(initial.encode())
         self.say(challenge)
-        return decode_response(self.whole_line(self._reader.take_line() or await self._next_line()))
+        line = self._reader.take_line() or await self._next_line()
+        if line[-2:] != b"\r\n" or len(line) > MAX_LINE:
+            self._refuse_line(line)
+        return decode_response(line[:-2])
 
     # --- a mail transaction ----------------------------------------------------------------------------------------
 
@@ -226,6 +229,7 @@ class Session(CommandLoop):
         content = DataReader(
             self._reader.buffer,
             self._wait,
+            self.loop.time,
             context.pace,
             max_size=context.intake.max_size,
             bare_newlines=self._settings.bare_newlines,
