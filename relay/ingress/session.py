@@ -246,7 +246,7 @@ class Session(CommandLoop):
         outcome = await submit(context.intake, transaction.submission(content, trace))
         if content.lost is not None:
             raise content.lost
-        if not await content.drain():
+        if not content.ended and not await content.drain():
             self._open = False
         self._in_message = False
         self._transaction = None
