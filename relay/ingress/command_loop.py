@@ -88,7 +88,6 @@ class CommandLoop(Connection):
             self._errors += 1
             self.reply(fault.reply)
         except Rejected as rejected:
-            self._junk += 1
             self.reply(rejected.reply)
         except (ClientGone, ClientTooSlow):
             raise

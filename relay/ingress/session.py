@@ -146,6 +146,7 @@ class Session(CommandLoop):
         if self._transaction is not None:
             raise ProtocolError(503, "5.5.1", "no AUTH within a mail transaction")
         if not self._identity.may_authenticate(secure=self.tls_version is not None):
+            self._junk += 1
             raise Rejected(Refusal.TLS_REQUIRED)
         mechanism, _, initial = (arg or "").partition(" ")
         if mechanism.upper() == "PLAIN":
@@ -196,13 +197,17 @@ class Session(CommandLoop):
                 raise Rejected(Refusal.TOO_BIG, str(intake.max_size))
             intake.check_admission()
         except Rejected as rejected:
+            self._junk += 1
             self._report(rejected.reply, principal, mail.sender if mail else "")
             raise
         self._transaction = Transaction(principal, mail)
         self.say(_SENDER_OK)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.3. One that is named twice is answered twice, and gets the message once."""
+        """RFC 5321 §4.1.1.3. One that is named twice is answered twice, and gets the message once.
+
+        Refusals count as nothing: the message of who names hundreds too many must still come to its end.
+        """
         transaction = self._transaction
         if transaction is None:
             raise ProtocolError(503, "5.5.1", "send MAIL first")
