@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from dataclasses import replace
 
 import pytest
 
+from relay.contracts import Accepted
+from relay.errors import Refusal
+from relay.ingress.data_reader import Pace
 from relay.ingress.faults import ClientGone, ClientTooSlow
 from relay.ingress.listener import Listener, SmtpDoor, bind
 from relay.ingress.settings import DoorSettings
+from relay.intake.submission import Submission
 from tests.ingress.conftest import WITHIN, Client, OpenADoor, OpenDoor
 
 LONG = "x" * 3000
@@ -241,6 +246,24 @@ async def test_gone_within_a_message(end: str, open_door: OpenADoor) -> None:
     assert door.intake.messages == []
 
 
+async def test_gone_within_a_message_whatever_intake_makes_of_it(open_door: OpenADoor) -> None:
+    """Intake may wrap what its content raised: the client is gone all the same, and nothing went wrong here."""
+    door = await open_door()
+    accept = door.intake.accept
+
+    async def wrapping(submission: Submission) -> Accepted:
+        try:
+            return await accept(submission)
+        except ClientTooSlow as fault:
+            raise RuntimeError("content is not complete") from fault
+
+    door.intake.accept = wrapping  # type: ignore[method-assign]  # this one case
+    door.door._context = replace(door.door._context, pace=Pace(0.02, 0.02, 1024))
+    client = await door.greeted()
+    await client.envelope()
+    await closed_with(client, "421 4.4.2")
+
+
 async def test_half_closed_and_still_answered(open_door: OpenADoor) -> None:
     """`printf … | nc`: all is said, then the client only listens. A commit that is slow is not cancelled by it."""
     door = await open_door()
@@ -322,6 +345,12 @@ async def test_the_deadline_ends_what_does_not_end(open_door: OpenADoor, caplog:
     assert await client.rest() == []
     assert "1 SMTP sessions did not end in time" in caplog.text
     assert door.intake.messages == []
+
+
+async def test_who_comes_while_the_door_closes(open_door: OpenADoor) -> None:
+    door = await open_door()
+    await door.door.stop(WITHIN)
+    assert door.door.admit("127.0.0.1") is Refusal.SHUTTING_DOWN
 
 
 async def test_stop_is_heard_while_a_secret_is_waited_for(open_door: OpenADoor) -> None:
