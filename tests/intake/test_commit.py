@@ -102,7 +102,8 @@ async def test_an_outage_of_the_store_loses_neither_mail_nor_outcome(tmp_path: P
         server.on("dot", Action("250 2.0.0 ok", when=gate))
         under_way = await core.submit()
         await server.wait_for(1)
-        await asyncio.to_thread(postgres.restart)
+        await asyncio.to_thread(postgres.crash)
+        await asyncio.to_thread(postgres.start)
         gate.set()
         await core.log.wait_for(under_way.id, "sent")
         for _ in range(20):  # connections made before the crash are found to be dead one by one
