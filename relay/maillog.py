@@ -79,8 +79,13 @@ class MailLog:
 
 
 def _as_text(at: int, name: str, kind: str, facts: Facts) -> str:
-    pairs = " ".join(f"{key}={_value(value)}" for key, value in facts.items() if value is not None)
-    return f"{rfc3339(at)} {name} {kind} {pairs}\n"
+    parts = [rfc3339(at), name, kind]
+    for key, value in facts.items():
+        if value is None:
+            continue
+        plain = isinstance(value, int) or (_PLAIN.fullmatch(value) is not None and len(value) <= MAX_VALUE)
+        parts.append(f"{key}={value if plain else _dumps(_clean(value))}")
+    return " ".join(parts) + "\n"
 
 
 def _as_json(at: int, name: str, kind: str, facts: Facts) -> str:
@@ -91,14 +96,6 @@ def _as_json(at: int, name: str, kind: str, facts: Facts) -> str:
         **{key: _clean(value) for key, value in facts.items() if value is not None},
     }
     return _dumps(line) + "\n"
-
-
-def _value(value: str | int) -> str:
-    if isinstance(value, int):
-        return str(value)
-    if _PLAIN.fullmatch(value) and len(value) <= MAX_VALUE:
-        return value
-    return _dumps(_clean(value))
 
 
 def _dumps(value: object) -> str:
