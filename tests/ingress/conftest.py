@@ -6,10 +6,9 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -17,126 +16,13 @@ import trustme
 import uvloop
 
 from relay.clock import Clock, SystemClock
-from relay.contracts import Accepted
-from relay.errors import Rejected
 from relay.ingress.listener import Listener, SmtpDoor, bind, server_tls
 from relay.ingress.settings import DoorSettings
-from relay.intake.submission import Submission
-from relay.model.message import QueueId
-from relay.model.reply import Reply
-from relay.model.tenant import Credential
-from relay.secrets import hash_generated
+from tests.ingress.behind import People, RecordingIntake, RecordingObserver
 
 WITHIN = 20.0
 """Seconds after which a test has failed that waits for something."""
 SETTINGS = DoorSettings(hostname="relay.example", loopback_tenant="default", auth_failure_delay=0.001)
-
-
-@dataclass
-class RecordingIntake:
-    """Satisfies MessageIntake: takes every message, or fails as it is told."""
-
-    max_size: int = 10_000_000
-    max_recipients: int = 100
-    refusal: Rejected | None = None
-    """Raised at MAIL."""
-    before: Exception | None = None
-    """Raised before anything is read."""
-    midway: Exception | None = None
-    """Raised after the first piece."""
-    after: Exception | None = None
-    """Raised after all is read."""
-    keep: bool = True
-    gate: asyncio.Event | None = None
-    """Commits wait for it."""
-    at_commit: asyncio.Event = field(default_factory=asyncio.Event)
-    messages: list[tuple[Submission, bytes]] = field(default_factory=list)
-    pieces: list[int] = field(default_factory=list)
-    faults: list[BaseException] = field(default_factory=list)
-    faulted: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def check_admission(self) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-
-    async def accept(self, submission: Submission) -> Accepted:
-        try:
-            return await self._accept(submission)
-        except BaseException as fault:
-            self.faults.append(fault)
-            self.faulted.set()
-            raise
-
-    async def _accept(self, submission: Submission) -> Accepted:
-        if self.before is not None:
-            raise self.before
-        content = b""
-        async for piece in submission.content:
-            self.pieces.append(len(piece))
-            if self.midway is not None:
-                raise self.midway
-            if self.keep:
-                content += piece
-        if self.after is not None:
-            raise self.after
-        self.at_commit.set()
-        if self.gate is not None:
-            await self.gate.wait()
-        self.messages.append((submission, content))
-        return Accepted(QueueId(f"Q{len(self.messages)}"))
-
-
-@dataclass
-class People:
-    """Satisfies Credentials."""
-
-    known: dict[str, Credential] = field(default_factory=dict)
-    unavailable: Exception | None = None
-
-    def add(
-        self,
-        username: str,
-        secret: str | None = None,
-        *networks: IPv4Network | IPv6Network,
-        tenant: str = "acme",
-        allowed_senders: tuple[str, ...] = (),
-    ) -> Credential:
-        stored = hash_generated(secret) if secret is not None else None
-        credential = Credential(username, tenant, stored, networks, allowed_senders=allowed_senders)
-        self.known[username] = credential
-        return credential
-
-    async def credential(self, username: str) -> Credential | None:
-        if self.unavailable is not None:
-            raise self.unavailable
-        return self.known.get(username)
-
-    async def credentials(self, tenant: str | None) -> Sequence[Credential]:
-        return [one for one in self.known.values() if tenant in {None, one.tenant}]
-
-
-@dataclass
-class RecordingObserver:
-    """Satisfies DoorObserver."""
-
-    told: list[str] = field(default_factory=list)
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def connection_opened(self, peer: str) -> None:
-        self.told.append(f"opened {peer}")
-
-    def connection_closed(self, peer: str) -> None:
-        self.told.append(f"closed {peer}")
-        asyncio.get_running_loop().call_soon(self.closed.set)  # when the door has counted it, too
-
-    def connection_refused(self, peer: str) -> None:
-        self.told.append(f"refused {peer}")
-
-    def auth_failed(self, peer: str, username: str) -> None:
-        self.told.append(f"auth failed {peer} {username}")
-
-    def message_rejected(self, peer: str, principal: str | None, sender: str, reply: Reply) -> None:
-        self.told.append(f"rejected {peer} {principal} <{sender}> {reply.code}")
 
 
 class Client:
@@ -195,6 +81,10 @@ class Client:
         while line := await self.hear():
             lines.append(line)
         return lines
+
+    async def closes_with(self, code: str) -> None:
+        """There is one reply more, with this code, and the connection ends."""
+        assert [line[:9] for line in await self.rest()] == [code]
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         async with asyncio.timeout(WITHIN):
@@ -271,7 +161,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(server_tls(str(chain)), trusting)
 
 
-_ON_BOTH_LOOPS = {"test_tls.py", "test_dialogs.py", "test_limits.py"}
+_ON_BOTH_LOOPS = {"test_tls.py", "test_dialogs.py", "test_limits.py", "test_ends.py"}
 """What depends on how a loop's transports behave; all else runs on the loop that the relay runs on."""
 
 
