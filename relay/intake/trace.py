@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import lru_cache
 
 from relay.clock import SECOND
@@ -35,4 +36,4 @@ def missing_fields(header: HeaderSection, message_id: str, now: int) -> bytes:
 
 @lru_cache(maxsize=2)
 def _date(second: int) -> str:
-    return formatdate(second)
+    return format_datetime(datetime.fromtimestamp(second, UTC))

@@ -25,7 +25,7 @@ BODY = b"Hello,\r\n.\r\n..dots\r\n\r\n\xc3\xa9 and \xff\x00 as they are\r\n"
 DATE = b"Date: Thu, 1 Jan 2026 01:00:00 +0100\r\n"
 TRACE = (
     "Received: from erp.local ([192.0.2.1])\r\n\tby relay.test with ESMTPA id {id};"
-    "\r\n\tThu, 01 Jan 2026 00:00:00 -0000\r\nX-Stagepost-ID: {id}\r\n"
+    "\r\n\tThu, 01 Jan 2026 00:00:00 +0000\r\nX-Stagepost-ID: {id}\r\n"
 )
 MAX_SIZE = 300_000
 
@@ -63,15 +63,15 @@ async def refusal_of(core: Core, handed_in: Submission) -> Rejected:
         (DATE + b"Subject: x\r\n\r\n" + BODY, "Message-ID: <{id}@relay.test>\r\n", None),
         (
             b"Subject: x\r\n\r\n" + BODY,
-            "Date: Thu, 01 Jan 2026 00:00:00 -0000\r\nMessage-ID: <{id}@relay.test>\r\n",
+            "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <{id}@relay.test>\r\n",
             None,
         ),
         (
             b"no header at all\r\n",
-            "Date: Thu, 01 Jan 2026 00:00:00 -0000\r\nMessage-ID: <{id}@relay.test>\r\n",
+            "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <{id}@relay.test>\r\n",
             b"\r\nno header at all\r\n",
         ),
-        (b"", "Date: Thu, 01 Jan 2026 00:00:00 -0000\r\nMessage-ID: <{id}@relay.test>\r\n", b"\r\n"),
+        (b"", "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <{id}@relay.test>\r\n", b"\r\n"),
         (
             b"X-Stagepost-Priority: low\r\n" + DATE + b"x-stagepost-id: 77\r\nMessage-ID: <1@b>\r\n"
             b"X-Stagepost-Tags: a,\r\n b\r\n\r\n" + BODY,

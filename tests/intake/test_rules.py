@@ -192,7 +192,7 @@ ID = QueueId("0123456789abcdef")
     ],
 )
 def test_the_received_field(trace: Trace, line: bytes) -> None:
-    date = b"\r\n\tThu, 01 Jan 2026 00:00:00 -0000\r\nX-Stagepost-ID: 0123456789abcdef\r\n"
+    date = b"\r\n\tThu, 01 Jan 2026 00:00:00 +0000\r\nX-Stagepost-ID: 0123456789abcdef\r\n"
     assert trace_fields(trace, ID, "relay.example", "X-Stagepost-", NOW) == b"Received: " + line + date
 
 
@@ -210,8 +210,8 @@ def test_nothing_a_client_says_of_itself_leaves_its_place(helo: str) -> None:
     [
         ("<a@b>", True, b""),
         (None, True, b"Message-ID: <new@relay>\r\n"),
-        ("<a@b>", False, b"Date: Thu, 01 Jan 2026 00:00:00 -0000\r\n"),
-        (None, False, b"Date: Thu, 01 Jan 2026 00:00:00 -0000\r\nMessage-ID: <new@relay>\r\n"),
+        ("<a@b>", False, b"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n"),
+        (None, False, b"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <new@relay>\r\n"),
     ],
 )
 def test_missing_fields_are_added(message_id: str | None, has_date: bool, added: bytes) -> None:
