@@ -181,6 +181,8 @@ async def running_core(
             store.queue, store.directory, store, courier, clock, active, max_concurrent, retry, settings, max_messages
         )
         store.on_ready(core.dispatcher.wake)
+        store.on_open(core.dispatcher.reopen)
+        store.on_change(core.dispatcher.look_again)
         await core.dispatcher.start()
         yield core
     finally:
