@@ -160,7 +160,8 @@ async def open_store(
     """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
 
     `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
-    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. Raises StoreError (do something first) or StoreUnavailable (try again).
+    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. Raises
+    StoreError (do something first) or StoreUnavailable (try again).
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
