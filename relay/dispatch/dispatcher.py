@@ -220,7 +220,8 @@ class Dispatcher:
         if claim is None:
             self._set_timer(lane, now + STORE_PAUSE)
             return
-        if not claim.deliveries and lane.wanted(now) > 0:
+        is_due = claim.next_due is not None and claim.next_due <= now
+        if is_due and not claim.deliveries and claim.blocked_until is None:
             self._set_timer(lane, now + CONTENDED_PAUSE)
         else:
             self._look(lane)

@@ -87,7 +87,7 @@ class Simulation:
                 self.lose([one for one, (_, at) in self.in_flight.items() if at + LEASE <= now], speaks=True)
             case "late" if self.frozen:
                 await self.speak_up(store, amount)
-            case _ if self.in_flight:
+            case "sent" | "refused" | "release" if self.in_flight:
                 await self.end(store, action, amount)
         return store
 
