@@ -73,6 +73,7 @@ class Relay:
         self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
         store.on_ready(self.dispatcher.wake)
+        store.on_open(self.dispatcher.reopen)
         store.on_change(self.dispatcher.look_again)
         self.metrics.in_flight.set_function(lambda: self.dispatcher.in_flight)
         self.metrics.queue_depth.set_function(lambda: self.admission.depth)
@@ -187,6 +188,7 @@ class Relay:
                 Chore("recovery of dead leases", self.config.queue.lease // 2, self._recover),
                 Chore("removal of orphaned content", HOUR, self.store.sweep),
                 Chore("count of the queue", 10 * MINUTE, self._count),
+                Chore("removal of old sends from the limits' log", HOUR, self.store.prune),
             ),
         )
         self._tasks = [asyncio.create_task(work) for work in (self.leases.run(), janitor.run(), _feed_watchdog())]

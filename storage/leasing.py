@@ -9,17 +9,25 @@ from dataclasses import dataclass
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.message import Recipient
 from storage.accepting import ready_notes
+from storage.limiting import account_key, grant_slots, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
+from storage.windows import Window
 from storage.work import Values, Work, fetch, notify
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A claim: up to `limit` deliveries of a queue."""
+    """A claim: up to `limit` deliveries of a queue, as far as its windows let them."""
 
     queue_key: str
     limit: int
+    windows: tuple[Window, ...] = ()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The keys of the limits under which each delivery takes a slot."""
+        return (account_key(self.queue_key),) if self.windows else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +46,13 @@ class _Taken:
 
 
 def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
-    """Lease what is due; `lease`: holder, length, and the clocks where they are ours."""
+    """Lease what is due; `lease`: holder, length, and the clocks where they are ours. Limits have been locked."""
     taken: list[list[_Taken]] = []
+    blocked: list[int | None] = []
     for want in wants:
-        values = {**lease, "queue_key": want.queue_key, "limit": want.limit}
-        rows = yield from fetch("claim", values)
-        taken.append(sorted((_Taken(*row) for row in rows), key=lambda one: one.place))
+        some, blocked_until = yield from (_take_limited if want.windows else _take)(want, want.limit, lease)
+        taken.append(some)
+        blocked.append(blocked_until)
     everything = [one for some in taken for one in some]
     messages = yield from fetch(
         "claimed_messages", given=[(key,) for key in dict.fromkeys(t.message for t in everything)]
@@ -52,7 +61,7 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
     recipients = yield from _fetch_recipients(everything)
     next_due = yield from _fetch_next_dues({want.queue_key for want in wants}, lease)
     claims = []
-    for want, some in zip(wants, taken, strict=True):
+    for want, some, blocked_until in zip(wants, taken, blocked, strict=True):
         leased = []
         for one in some:
             message, content = known[one.message]
@@ -65,10 +74,28 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
                     tuple(recipients[one.message, one.number]),
                     content,
                     one.due,
+                    want.slots,
                 )
             )
-        claims.append(Claim(tuple(leased), next_due.get(want.queue_key)))
+        claims.append(Claim(tuple(leased), next_due.get(want.queue_key), blocked_until))
     return claims
+
+
+def _take(want: Wanted, count: int, lease: Values) -> Work[tuple[list[_Taken], int | None]]:
+    rows = yield from fetch("claim", {**lease, "queue_key": want.queue_key, "limit": count})
+    return sorted((_Taken(*row) for row in rows), key=lambda one: one.place), None
+
+
+def _take_limited(want: Wanted, count: int, lease: Values) -> Work[tuple[list[_Taken], int | None]]:
+    """As many as slots are open, and until when that was all."""
+    some: list[_Taken] = []
+    granted, now = yield from grant_slots(account_key(want.queue_key), want.windows, count, lease)
+    if granted.slots:
+        some, _ = yield from _take(want, granted.slots, lease)
+        yield from take_slots([(one.message, one.number, one.attempt, key) for one in some for key in want.slots])
+    if granted.next_at is None or len(some) < granted.slots:
+        return some, None
+    return some, _by_our_clock(granted.next_at, now, lease)
 
 
 def _fetch_recipients(taken: Sequence[_Taken]) -> Work[dict[DeliveryKey, list[Recipient]]]:

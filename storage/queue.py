@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay.clock import Clock
 from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
-from storage import leasing, settling
+from relay.model.tenant import Limits
+from storage import leasing, limiting, settling
 from storage.accepting import accept_messages
+from storage.cache import Cache
 from storage.database import Database
 from storage.group_commit import GroupCommit, Item, Outcome
-from storage.work import Values, Work, fetch_one
+from storage.windows import LENGTHS, Lengths, windows_of
+from storage.work import Values, Work, fetch, fetch_one
 
 ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
+OpenCallback = Callable[[str], None]
+"""Told of a queue key under whose limit a slot was given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,27 @@ class _Claim(Item[Claim]):
 class Queue:
     """Satisfies MessageQueue. Leases are held in the name of `holder` for `lease` µs."""
 
-    def __init__(self, database: Database, *, holder: str, lease: int, clock: Clock, on_ready: ReadyCallback) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        holder: str,
+        lease: int,
+        clock: Clock,
+        cache: Cache,
+        on_ready: ReadyCallback,
+        on_open: OpenCallback,
+        lengths: Lengths = LENGTHS,
+    ) -> None:
+        """`cache` is the configuration's: it says what limits an account has."""
         self._database = database
         self._holder = holder
         self._lease = lease
         self._clock = clock
+        self._cache = cache
         self._on_ready = on_ready
+        self._on_open = on_open
+        self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
 
     async def accept(self, new: NewMessage) -> Accepted:
@@ -55,15 +75,30 @@ class Queue:
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""
-        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit)))
+        limits = await self._cache.get(("limits", queue_key), lambda: self._find_limits(queue_key))
+        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, windows_of(limits, self._lengths))))
+
+    async def _find_limits(self, queue_key: str) -> Limits:
+        limits = await self._database.read(limiting.find_limits(queue_key))
+        if limits.is_set:
+            await self._database.write(limiting.make_limit(limiting.account_key(queue_key)))
+        return limits
 
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
-        return await self._group.put(_Settle(settlement))
+        held = await self._group.put(_Settle(settlement))
+        if not settlement.spent:
+            self._tell_open(settlement.slots)
+        return held
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """See MessageQueue."""
         await self._group.put(_Release(deliveries))
+        self._tell_open([key for delivery in deliveries for key in delivery.slots])
+
+    def _tell_open(self, limit_keys: Sequence[str]) -> None:
+        for limit_key in dict.fromkeys(limit_keys):
+            self._on_open(limiting.queue_key_of(limit_key))
 
     async def renew(self, deliveries: Sequence[LeasedDelivery]) -> frozenset[str]:
         """See MessageQueue."""
@@ -79,6 +114,7 @@ class Queue:
 
     async def _recover(self, statement: str) -> int:
         ready = await self._database.write(leasing.recover(statement, self._lease_values()))
+        await self._database.write(limiting.stamp_strays(self._lease_values()))
         for queue_key, due in ready:
             self._on_ready(queue_key, due)
         return len(ready)
@@ -92,6 +128,12 @@ class Queue:
         row = await self._database.read(fetch_one("open_deliveries"))
         return int(row[0]) if row else 0
 
+    async def prune(self) -> None:
+        """Forget the sends that have left every window; for the janitor. Small transactions, each a limit's oldest."""
+        for (limit_key,) in await self._database.read(fetch("limit_keys")):
+            while await self._database.write(limiting.prune(limit_key, self._lengths.day, self._lease_values())):
+                pass
+
     async def close(self) -> None:
         """Commit what was put in."""
         await self._group.close()
@@ -101,22 +143,31 @@ class Queue:
         return {"holder": self._holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
 
     def _compose(self, items: Sequence[Item[object]]) -> Work[Sequence[Outcome]]:
-        """One work of a group. Claims come last: they see what was accepted and given back with them."""
+        """One work of a group. Locks of limits come first (storage.limiting), claims last: they see what was accepted and
+        given back with them."""
         outcomes: dict[int, Outcome] = {}
         lease = self._lease_values()
         accepts = {at: item for at, item in enumerate(items) if isinstance(item, _Accept)}
         settles = {at: item for at, item in enumerate(items) if isinstance(item, _Settle)}
         releases = [item for item in items if isinstance(item, _Release)]
         claims = {at: item for at, item in enumerate(items) if isinstance(item, _Claim)}
+        yield from limiting.begin(_limit_keys(settles.values(), releases, claims.values()))
         if accepts:
             accepted = yield from accept_messages([item.new for item in accepts.values()], lease)
             outcomes.update(zip(accepts, accepted, strict=True))
         if settles:
-            settled = yield from settling.settle([item.settlement for item in settles.values()], self._holder)
+            settled = yield from settling.settle([item.settlement for item in settles.values()], lease)
             outcomes.update(zip(settles, settled, strict=True))
         if releases:
-            yield from settling.release([one for item in releases for one in item.deliveries], self._holder)
+            yield from settling.release([one for item in releases for one in item.deliveries], lease)
         if claims:
             claimed = yield from leasing.claim([item.wanted for item in claims.values()], lease)
             outcomes.update(zip(claims, claimed, strict=True))
         return [outcomes.get(at) for at in range(len(items))]
+
+
+def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:
+    """The limits under which something of a group takes, stamps or gives back a slot."""
+    keys = {key for item in settles for key in item.settlement.slots}
+    keys |= {key for item in releases for delivery in item.deliveries for key in delivery.slots}
+    return keys | {key for item in claims for key in item.wanted.slots}

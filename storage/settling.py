@@ -10,8 +10,9 @@ from relay.model.delivery import LeasedDelivery, RecipientChange, Settlement
 from relay.model.event import Event
 from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
 from storage.accepting import ready_notes
+from storage.limiting import end_slots, ended_by, released
 from storage.rows import write_attempt, write_event, write_reply
-from storage.work import Execute, Given, Work, execute, execute_together, fetch, notify
+from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, notify
 
 DeliveryKey = tuple[str, int]
 """Message id and number: what a delivery's id is made of."""
@@ -46,8 +47,12 @@ def key_of(delivery: str) -> DeliveryKey:
     return message, int(number)
 
 
-def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool]]:
-    """Write them and say for each whether its lease was still held; LeaseLost where that is not so of several."""
+def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bool]]:
+    """Write them and say for each whether its lease was still held; LeaseLost where that is not so of several.
+
+    `lease`: holder and clock. Of a lease that was lost nothing is written, but that its slots have been used.
+    """
+    holder = str(lease["holder"])
     places: dict[DeliveryKey, int] = {}
     for place, settlement in enumerate(settlements):
         places.setdefault(key_of(settlement.delivery), place)  # a second one of the same lease comes too late
@@ -57,7 +62,9 @@ def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool
     if held < len(given):
         if len(given) > 1:
             raise LeaseLost(f"{len(given) - held} of {len(given)} leases were lost: each is settled alone")
+        yield from _end_slots(first, lease)
         return [False] * len(settlements)
+    yield from _end_slots(first, lease)
     yield from change_recipients(
         [Change(one.message, change, one.at) for one in first.values() for change in one.recipients],
         [event for settlement in first.values() for event in settlement.events],
@@ -71,6 +78,10 @@ def settle(settlements: Sequence[Settlement], holder: str) -> Work[Sequence[bool
     yield from notify(ready_notes(ready))
     written = set(places.values())
     return [place in written for place in range(len(settlements))]
+
+
+def _end_slots(settlements: Mapping[DeliveryKey, Settlement], lease: Values) -> Work[None]:
+    yield from end_slots([ended_by(one, *key) for key, one in settlements.items() if one.slots], lease)
 
 
 def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
@@ -98,9 +109,10 @@ def _write_change(change: Change) -> tuple[object, ...]:
     return to.state.value, *reply, to.category, to.attempts, change.at, change.message, to.position, sources
 
 
-def release(deliveries: Sequence[LeasedDelivery], holder: str) -> Work[None]:
-    """Give leases back untried."""
-    rows = yield from fetch("release_deliveries", {"holder": holder}, fences(deliveries))
+def release(deliveries: Sequence[LeasedDelivery], lease: Values) -> Work[None]:
+    """Give leases back untried, and their slots."""
+    rows = yield from fetch("release_deliveries", lease, fences(deliveries))
+    yield from end_slots([released(one, *key_of(one.id)) for one in deliveries if one.slots], lease)
     yield from notify(ready_notes([(queue_key, due) for queue_key, due in rows]))
 
 

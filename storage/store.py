@@ -18,9 +18,10 @@ from storage.database import Database
 from storage.directory import Directory
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
-from storage.queue import Queue, ReadyCallback
+from storage.queue import OpenCallback, Queue, ReadyCallback
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
+from storage.windows import LENGTHS, Lengths
 from storage.work import Lock, Work, execute, fetch, fetch_one
 
 INLINE_LIMIT = 64 * 1024
@@ -64,11 +65,16 @@ class Store:
         self._contents = contents
         self._directory = directory
         self._callbacks: list[ReadyCallback] = []
+        self._open_callbacks: list[OpenCallback] = []
         self._catching_up: asyncio.Task[None] | None = None
 
     def on_ready(self, callback: ReadyCallback) -> None:
         """Have told what becomes ready otherwise than by this process's own accept and settle: queue key and due time."""
         self._callbacks.append(callback)
+
+    def on_open(self, callback: OpenCallback) -> None:
+        """Have told of slots given back under an account's limit, here or elsewhere: its queue key."""
+        self._open_callbacks.append(callback)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have told that tenants, accounts, credentials or tokens have changed."""
@@ -85,6 +91,10 @@ class Store:
     async def sweep(self) -> int:
         """Remove large contents whose message never came; for the janitor."""
         return await self._contents.sweep()
+
+    async def prune(self) -> None:
+        """Forget sends that no limit asks about any more; for the janitor."""
+        await self._queue.prune()
 
     async def close(self) -> None:
         """Commit what was put in, then close. The leases that are still held run out, or are taken up at the next start."""
@@ -108,11 +118,13 @@ class Store:
         self._directory.cache.forget()
 
     def heard(self, payload: str) -> None:
-        """A change of the configuration, or a delivery that is ready."""
+        """A change of the configuration, a delivery that is ready, or a slot that was given back."""
         kind, _, rest = payload.partition(" ")
         if kind == "ready":
             due, _, queue_key = rest.partition(" ")
             self.tell_ready(queue_key, int(due))
+        elif kind == "open":
+            self.tell_open(rest)
         else:
             self._directory.cache.forget()
 
@@ -120,6 +132,11 @@ class Store:
         """Pass it on."""
         for callback in self._callbacks:
             callback(queue_key, due)
+
+    def tell_open(self, queue_key: str) -> None:
+        """Pass it on."""
+        for callback in self._open_callbacks:
+            callback(queue_key)
 
     async def _catch_up(self) -> None:
         try:
@@ -138,11 +155,13 @@ async def open_store(
     key_file: Path,
     spool: Path | None = None,
     inline_limit: int = INLINE_LIMIT,
+    lengths: Lengths = LENGTHS,
 ) -> Store:
     """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
 
     `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
-    large content (None: beside the database). Raises StoreError (do something first) or StoreUnavailable (try again).
+    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. Raises
+    StoreError (do something first) or StoreUnavailable (try again).
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
@@ -154,7 +173,7 @@ async def open_store(
     else:
         raise StoreError("storage.url must be sqlite:///path or postgresql://…")
     try:
-        store = await _assemble(database, large_in, holder, lease, clock, key_file, inline_limit)
+        store = await _assemble(database, large_in, holder, lease, clock, key_file, inline_limit, lengths)
         await database.listen(store)
     except BaseException:
         await database.close()
@@ -172,7 +191,14 @@ def sqlite_path(url: str) -> Path:
 
 
 async def _assemble(
-    database: Database, spool: Spool | None, holder: str, lease: int, clock: Clock, key_file: Path, inline_limit: int
+    database: Database,
+    spool: Spool | None,
+    holder: str,
+    lease: int,
+    clock: Clock,
+    key_file: Path,
+    inline_limit: int,
+    lengths: Lengths,
 ) -> Store:
     await database.write(migrate(read_migrations(database.dialect), clock.now()))
     cipher = await _open_cipher(database, key_file)
@@ -186,7 +212,20 @@ async def _assemble(
         for store in told:
             store.tell_ready(queue_key, due)
 
-    queue = Queue(database, holder=holder, lease=lease, clock=clock, on_ready=tell_ready)
+    def tell_open(queue_key: str) -> None:
+        for store in told:
+            store.tell_open(queue_key)
+
+    queue = Queue(
+        database,
+        holder=holder,
+        lease=lease,
+        clock=clock,
+        cache=directory.cache,
+        on_ready=tell_ready,
+        on_open=tell_open,
+        lengths=lengths,
+    )
     is_used = await database.read(fetch_one("is_used"))
     if released := await queue.release_former_life():
         log.info("%d deliveries were being attempted when this instance last ended: ready again", released)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from relay.clock import MINUTE, SECOND, Clock, rfc3339
 from relay.contracts import Directory, MessageQueue
@@ -64,6 +65,8 @@ class Attempter:
         try:
             try:
                 settlement = await self._try(lane, delivery)
+                if delivery.slots:
+                    settlement = replace(settlement, slots=delivery.slots)
             except asyncio.CancelledError:  # no outcome yet; once there is one, only settle may speak of the lease
                 await asyncio.shield(self._give_back(delivery))
                 raise

@@ -66,7 +66,8 @@ class Dispatcher:
         lane = self._lane(account.queue_key)
         lane.resize(account.max_connections)
         if (
-            not self._active
+            account.limits.is_set  # its slots are taken in the store
+            or not self._active
             or self._stopping
             or lane.has_backlog(self._clock.now())
             or lane.free == 0
@@ -84,12 +85,20 @@ class Dispatcher:
         lane.note_due(due)
         self._look(lane)
 
+    def reopen(self, queue_key: str) -> None:
+        """A slot under the limits of this queue was given back."""
+        lane = self._lane(queue_key)
+        lane.reopen()
+        self._look(lane)
+
     def look_again(self) -> None:
-        """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended."""
+        """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended, and so are
+        those that have reached a limit, which may be another now."""
         for lane in self._lanes.values():
             if not lane.breaker.is_closed:
                 lane.breaker = lane.breaker.try_now()
-                self._look(lane)
+            lane.reopen()
+            self._look(lane)
 
     @property
     def in_flight(self) -> int:
@@ -211,7 +220,8 @@ class Dispatcher:
         if claim is None:
             self._set_timer(lane, now + STORE_PAUSE)
             return
-        if not claim.deliveries and lane.next_due is not None and lane.next_due <= now:
+        is_due = claim.next_due is not None and claim.next_due <= now
+        if is_due and not claim.deliveries and claim.blocked_until is None:
             self._set_timer(lane, now + CONTENDED_PAUSE)
         else:
             self._look(lane)

@@ -18,6 +18,8 @@ class Lane:
     __slots__ = (
         "_grown",
         "_meanwhile",
+        "_reopened",
+        "blocked_until",
         "breaker",
         "capacity",
         "claiming",
@@ -41,7 +43,10 @@ class Lane:
         self.breaker = Breaker()
         self.timer: int | None = None
         """The earliest time at which dispatch will look at it again without being told."""
+        self.blocked_until = 0
+        """When its limits have an open slot again, as far as is known."""
         self._meanwhile: int | None = None
+        self._reopened = False
 
     @property
     def free(self) -> int:
@@ -69,6 +74,12 @@ class Lane:
         self.claiming = True
         self.in_flight += slots
         self._meanwhile = None
+        self._reopened = False
+
+    def reopen(self) -> None:
+        """A slot may be open before its time: one was given back, or the limits have changed."""
+        self.blocked_until = 0
+        self._reopened = True  # a claim on its way may have looked before that
 
     def end_claim(self, slots: int, claim: Claim | None) -> None:
         """It came back (None: it failed, and nothing new is known)."""
@@ -79,10 +90,11 @@ class Lane:
         self.in_flight -= slots - len(claim.deliveries)
         known = [due for due in (claim.next_due, self._meanwhile) if due is not None]
         self.next_due = min(known, default=None)
+        self.blocked_until = 0 if self._reopened else claim.blocked_until or 0
 
     def wanted(self, now: int) -> int:
         """How many deliveries to claim now."""
-        if self.claiming or self.next_due is None or self.next_due > now:
+        if self.claiming or self.next_due is None or self.next_due > now or self.blocked_until > now:
             return 0
         return self.breaker.allowance(now, self.free, self.in_flight)
 
@@ -90,5 +102,5 @@ class Lane:
         """When to look again if nothing else happens; None: an event will say, such as the end of an attempt."""
         if self.next_due is None or self.claiming:
             return None
-        at = max(self.next_due, self.breaker.open_until)
+        at = max(self.next_due, self.breaker.open_until, self.blocked_until)
         return at if at > now else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from relay.dispatch.retry import RetryPolicy, spread_of
+from relay.dispatch.slots import is_spent
 from relay.model.delivery import (
     AccountFault,
     Attempt,
@@ -75,6 +76,7 @@ def settle_attempt(
         events=tuple(events),
         record=attempt,
         counts=not rest_at_once,
+        spent=is_spent(delivery, attempt),
     )
 
 
@@ -136,6 +138,7 @@ def settle_fault(
         events=tuple(events),
         record=attempt,
         counts=False,
+        spent=is_spent(delivery, attempt),
     )
 
 
@@ -182,6 +185,7 @@ def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
             for recipient in delivery.recipients
         ),
         counts=False,
+        spent=False,
     )
 
 
@@ -199,6 +203,7 @@ def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
         recipients=(),
         events=(),
         counts=False,
+        spent=False,
     )
 
 
@@ -212,12 +217,12 @@ def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now
     reach the next hop each time; after LOCAL_ERRORS of them the delivery is held until somebody has looked."""
     assert attempt.fault is not None  # noqa: S101  # for mypy: it is what the caller has just made
     waiting = settle_fault(delivery, attempt, attempt.fault, due, OnUnknown.RETRY, now)
+    waiting = replace(waiting, counts=True, spent=True)
     if delivery.attempt < LOCAL_ERRORS:
-        return replace(waiting, counts=True)
+        return waiting
     facts: Facts = {"reason": f"local error in {delivery.attempt} attempts, see the log; retry or cancel it"}
     return replace(
         waiting,
-        counts=True,
         state=DeliveryState.HELD,
         recipients=tuple(replace(change, state=RecipientState.HELD) for change in waiting.recipients),
         events=tuple(_event(delivery, EventKind.HELD, now, recipient, facts) for recipient in delivery.recipients),

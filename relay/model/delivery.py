@@ -55,6 +55,8 @@ class LeasedDelivery:
     """The whole content where it is small; None: stream it from the content store."""
     due: int
     """When it was due: what its wait is measured from, and its place in the queue if it is given back."""
+    slots: tuple[str, ...] = ()
+    """The keys of the limits under each of which it has taken a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Claim:
 
     deliveries: tuple[LeasedDelivery, ...]
     next_due: int | None
+    blocked_until: int | None = None
+    """Where a limit let no more through: when (µs) the next slot opens, unless one is given back before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,10 @@ class Settlement:
     """Kept as a row of attempts; None where nothing was tried."""
     counts: bool = True
     """Whether it counts as an attempt (an account fault does not)."""
+    slots: tuple[str, ...] = ()
+    """The delivery's slots, which end with its lease."""
+    spent: bool = True
+    """Whether they count as sent from now on; else they are given back."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

@@ -63,6 +63,14 @@ class Limits:
     per_hour: int | None = None
     per_day: int | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self != NO_LIMITS
+
+
+NO_LIMITS = Limits()
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -78,7 +86,7 @@ class Account:
     password: str | None = field(default=None, repr=False)
     max_connections: int = 10
     max_messages_per_connection: int = 1000
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     on_unknown: OnUnknown = OnUnknown.RETRY
     guarded: bool = False
     """Named by a tenant, not by an admin: its host must be public, or inside security.outbound_networks."""

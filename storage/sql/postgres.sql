@@ -74,6 +74,12 @@ WHERE deliveries.message_id = given.message_id
     AND deliveries.attempt = given.attempt
     AND deliveries.holder = :holder;
 
+-- lock_limits: one transaction at a time takes, stamps or gives back slots of a limit
+-- differs because other instances send under the same limits
+-- rows: limit_key text
+SELECT limits.limit_key FROM limits WHERE limits.limit_key IN (SELECT limit_key FROM given)
+ORDER BY limits.limit_key FOR UPDATE;
+
 -- lock_messages: keep others from settling what an operator is about to change
 -- differs because others settle at the same time
 -- rows: id text

@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 import pytest
 
-from relay.clock import MINUTE
-from relay.model.tenant import Account, AccountKind, Tenant
+from relay.clock import MINUTE, Clock
+from relay.model.tenant import NO_LIMITS, Account, AccountKind, Limits, Tenant
 from storage import Store, open_store
+from storage.windows import LENGTHS, Lengths
 from tests.storage.mail import CLOCK, TENANT
 from tests.support import postgres
 
@@ -38,9 +39,23 @@ async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
     """Opens stores on `url` with the same key; they are closed with the test."""
     stores: list[Store] = []
 
-    async def open_one(*, holder: str = "one", lease: int = MINUTE, url: str = url, inline_limit: int = 65536) -> Store:
+    async def open_one(
+        *,
+        holder: str = "one",
+        lease: int = MINUTE,
+        url: str = url,
+        inline_limit: int = 65536,
+        clock: Clock = CLOCK,
+        lengths: Lengths = LENGTHS,
+    ) -> Store:
         store = await open_store(
-            url, holder=holder, lease=lease, clock=CLOCK, key_file=tmp_path / "key", inline_limit=inline_limit
+            url,
+            holder=holder,
+            lease=lease,
+            clock=clock,
+            key_file=tmp_path / "key",
+            inline_limit=inline_limit,
+            lengths=lengths,
         )
         stores.append(store)
         return store
@@ -58,6 +73,7 @@ async def store(opened: Open) -> Store:
     return store
 
 
-async def furnish(store: Store) -> None:
+async def furnish(store: Store, limits: Limits = NO_LIMITS) -> None:
     await store.directory.add_tenant(Tenant(TENANT, "Acme", None, CLOCK.now()))
-    await store.directory.add_account(Account(TENANT, "main", AccountKind.SMTP, "smtp.example.com"), default=True)
+    account = Account(TENANT, "main", AccountKind.SMTP, "smtp.example.com", limits=limits)
+    await store.directory.add_account(account, default=True)

@@ -105,6 +105,7 @@ def settled(delivery: LeasedDelivery, *states: RecipientState, due: int | None =
             now,
             "mx.example.com:25",
         ),
+        slots=delivery.slots,
     )
     return replace(settlement, **changes)
 

@@ -29,7 +29,7 @@ from relay.model.address import Address
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
 from relay.model.message import MessageDetail, RecipientState, Source
-from relay.model.tenant import Account, AccountKind, OnUnknown, Tenant, TlsMode
+from relay.model.tenant import NO_LIMITS, Account, AccountKind, Limits, OnUnknown, Tenant, TlsMode
 from storage import Store, open_store
 from tests.support.clock import FakeClock
 
@@ -92,6 +92,7 @@ class Core:
         max_connections: int = 10,
         on_unknown: OnUnknown = OnUnknown.RETRY,
         kind: AccountKind = AccountKind.SMTP,
+        limits: Limits = NO_LIMITS,
     ) -> Account:
         """An account of the tenant that leads to loopback; the first is the default."""
         account = Account(
@@ -103,6 +104,7 @@ class Core:
             TlsMode.NONE,
             max_connections=max_connections,
             on_unknown=on_unknown,
+            limits=limits,
         )
         await self.store.directory.add_account(account, default=name == "main")
         return account
@@ -181,6 +183,8 @@ async def running_core(
             store.queue, store.directory, store, courier, clock, active, max_concurrent, retry, settings, max_messages
         )
         store.on_ready(core.dispatcher.wake)
+        store.on_open(core.dispatcher.reopen)
+        store.on_change(core.dispatcher.look_again)
         await core.dispatcher.start()
         yield core
     finally:

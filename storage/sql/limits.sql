@@ -1,0 +1,60 @@
+-- Limits: what was sent under each, and the slots of what is on its way.
+
+-- account_limits: what an account may send
+SELECT per_minute, per_hour, per_day FROM accounts WHERE tenant_id = :owner AND id = :account;
+
+-- make_limit: the row that is a limit's lock
+INSERT INTO limits (limit_key, last, last_at) VALUES (:limit_key, 0, 0) ON CONFLICT DO NOTHING;
+
+-- limit_standing: the number of the latest send, what is on its way, and the clock
+SELECT limits.last, (SELECT count(*) FROM slots WHERE slots.limit_key = limits.limit_key), {wall_clock}
+FROM limits WHERE limits.limit_key = :limit_key;
+
+-- send_stamps: when sends with numbers of a span were stamped
+-- rows: limit_key text, first bigint, last bigint
+SELECT send_log.number, send_log.at
+FROM given
+JOIN send_log ON send_log.limit_key = given.limit_key AND send_log.number BETWEEN given.first AND given.last;
+
+-- take_slots: for deliveries that were claimed
+-- rows: message_id text, number bigint, attempt bigint, limit_key text
+INSERT INTO slots (message_id, number, attempt, limit_key)
+SELECT message_id, number, attempt, limit_key FROM given;
+
+-- drop_slots: of leases that end
+-- rows: message_id text, number bigint, attempt bigint, limit_key text
+DELETE FROM slots WHERE (message_id, number, attempt, limit_key) IN (
+    SELECT message_id, number, attempt, limit_key FROM given
+);
+
+-- number_sends: one more number and stamp for each send; stamps never fall, whatever the clock does
+-- rows: limit_key text, sends bigint
+UPDATE limits SET
+    last = limits.last + given.sends,
+    last_at = CASE WHEN limits.last_at > {wall_clock} THEN limits.last_at ELSE {wall_clock} END
+FROM given
+WHERE limits.limit_key = given.limit_key;
+
+-- log_sends: the sends just numbered, counted back from the latest
+-- rows: limit_key text, back bigint
+INSERT INTO send_log (limit_key, number, at)
+SELECT limits.limit_key, limits.last - given.back, limits.last_at
+FROM given JOIN limits ON limits.limit_key = given.limit_key;
+
+-- stray_slots: those whose lease has been taken from its holder
+SELECT slots.message_id, slots.number, slots.attempt, slots.limit_key FROM slots
+WHERE NOT EXISTS (
+    SELECT 1 FROM deliveries
+    WHERE deliveries.message_id = slots.message_id
+        AND deliveries.number = slots.number
+        AND deliveries.attempt = slots.attempt
+        AND deliveries.state = 'leased'
+);
+
+-- limit_keys: all
+SELECT limit_key FROM limits ORDER BY limit_key;
+
+-- prune_send_log: the first sends of a limit, if they are old enough
+DELETE FROM send_log WHERE limit_key = :limit_key AND at < {wall_clock} - CAST(:age AS BIGINT) AND number IN (
+    SELECT number FROM send_log WHERE limit_key = :limit_key ORDER BY number LIMIT CAST(:count AS BIGINT)
+);
