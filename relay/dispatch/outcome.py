@@ -63,12 +63,8 @@ def settle_attempt(
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
     state = _delivery_state(changes, next_try, on_unknown)
-    return Settlement(
-        delivery=delivery.id,
-        attempt=delivery.attempt,
-        message=delivery.message.id,
-        tenant=delivery.message.tenant,
-        queue_key=delivery.queue_key,
+    return _settlement(
+        delivery,
         state=state,
         due=next_try.at if state is DeliveryState.READY and next_try.at is not None else now,
         at=now,
@@ -125,19 +121,14 @@ def settle_fault(
         changes.append(change)
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
-    return Settlement(
-        delivery=delivery.id,
-        attempt=delivery.attempt,
-        message=delivery.message.id,
-        tenant=delivery.message.tenant,
-        queue_key=delivery.queue_key,
+    return _settlement(
+        delivery,
         state=_delivery_state(changes, _Next(due), on_unknown),
         due=due,
         at=now,
         recipients=tuple(changes),
         events=tuple(events),
         record=attempt,
-        counts=False,
         spent=is_spent(delivery, attempt),
     )
 
@@ -161,12 +152,8 @@ def _wait(
 def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
     """Its time passed before it could be tried again."""
     reply = Reply(554, "5.4.7", "expired before it could be delivered")
-    return Settlement(
-        delivery=delivery.id,
-        attempt=delivery.attempt,
-        message=delivery.message.id,
-        tenant=delivery.message.tenant,
-        queue_key=delivery.queue_key,
+    return _settlement(
+        delivery,
         state=DeliveryState.DONE,
         due=now,
         at=now,
@@ -184,27 +171,13 @@ def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
             _event(delivery, EventKind.EXPIRED, now, recipient, {"account": delivery.queue_key})
             for recipient in delivery.recipients
         ),
-        counts=False,
-        spent=False,
     )
 
 
 def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
     """The account it goes by is another by now (one of its own instead of the instance's, or the other way round)."""
-    return Settlement(
-        delivery=delivery.id,
-        attempt=delivery.attempt,
-        message=delivery.message.id,
-        tenant=delivery.message.tenant,
-        queue_key=queue_key,
-        state=DeliveryState.READY,
-        due=delivery.due,
-        at=now,
-        recipients=(),
-        events=(),
-        counts=False,
-        spent=False,
-    )
+    waiting = _settlement(delivery, state=DeliveryState.READY, due=delivery.due, at=now)
+    return replace(waiting, queue_key=queue_key)
 
 
 def hold_back(settlement: Settlement) -> Settlement:
@@ -238,6 +211,37 @@ def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
         f"no account {delivery.message.account}: add it again or cancel the mail",
     )
     return Attempt((), now, now, "none", fault=fault)
+
+
+def _settlement(
+    delivery: LeasedDelivery,
+    *,
+    state: DeliveryState,
+    due: int,
+    at: int,
+    recipients: tuple[RecipientChange, ...] = (),
+    events: tuple[Event, ...] = (),
+    record: Attempt | None = None,
+    counts: bool = False,
+    spent: bool = False,
+) -> Settlement:
+    """A settlement of this lease."""
+    message = delivery.message
+    return Settlement(
+        delivery.id,
+        delivery.attempt,
+        message.id,
+        message.tenant,
+        delivery.queue_key,
+        state,
+        due,
+        at,
+        recipients,
+        events,
+        record,
+        counts=counts,
+        spent=spent,
+    )
 
 
 def _next_try(delivery: LeasedDelivery, retry: RetryPolicy, now: int) -> _Next:
