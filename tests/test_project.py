@@ -103,3 +103,15 @@ def test_no_file_names_a_machine() -> None:
         if MACHINE.search(line)
     ]
     assert found == []
+
+
+def test_documents_name_files_that_exist() -> None:
+    named = re.compile(r"`((?:relay|storage|sidecar_api|tests|bench|docs|contrib)/[A-Za-z0-9_/.]*)`")
+    documents = [ROOT / "README.md", ROOT / "bench" / "README.md", *(ROOT / "docs").glob("*.md")]
+    missing = [
+        f"{document.relative_to(ROOT)}: {name}"
+        for document in documents
+        for name in named.findall(document.read_text("utf-8"))
+        if not (ROOT / name).exists()
+    ]
+    assert missing == []
