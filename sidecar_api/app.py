@@ -10,7 +10,7 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
@@ -25,10 +25,11 @@ from sidecar_api.bodies import (
     read_query,
 )
 from sidecar_api.call import Call, reading_of
-from sidecar_api.openapi import ROUTES
+from sidecar_api.openapi import DESCRIPTION, Description
 from sidecar_api.problems import UNEXPECTED, of_status, problem_of
 from sidecar_api.resources.submissions import IDEMPOTENCY_KEY
-from sidecar_api.routes import Handler, Route
+from sidecar_api.route import Group, Handler, Route
+from sidecar_api.routes import GROUPS
 from sidecar_api.schemas.queries import NoQuery
 from sidecar_api.services import SERVICES, Services
 
@@ -43,12 +44,13 @@ _COUNTER = itertools.count(1)
 _ID = web.RequestKey("request_id", str)
 
 
-def make_app(services: Services) -> web.Application:
+def make_app(services: Services, groups: Sequence[Group] = GROUPS) -> web.Application:
     """The application, to be served by `sidecar_api.site.start_site`."""
     app = web.Application(middlewares=[_around], client_max_size=services.max_body)
     app[SERVICES] = services
+    app[DESCRIPTION] = Description(groups, services.version)
     memory = BodyMemory(services.body_memory)
-    for route in ROUTES:
+    for route in (route for group in groups for route in group.routes):
         app.router.add_route(
             route.method, route.path, _bind(route, services, memory), name=route.name, expect_handler=_expect
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic.json_schema import JsonSchemaMode
 from sidecar_api.auth import Access
 from sidecar_api.call import Call
 from sidecar_api.problems import MEDIA_TYPE, ProblemOut
-from sidecar_api.routes import DESCRIBED, JSON, Route
+from sidecar_api.route import JSON, Group, Route
 
 Json = dict[str, Any]
 """JSON is what this module makes: the one place where a dictionary of anything is the fitting type."""
@@ -25,38 +25,35 @@ _REF = "#/components/schemas/{model}"
 _PART = re.compile(r"\{(\w+)\}")
 
 
+class Description:
+    """The document of an application's routes, made when it is first asked for."""
+
+    def __init__(self, groups: Sequence[Group], version: str) -> None:
+        self._groups = groups
+        self._version = version
+
+    @cached_property
+    def octets(self) -> bytes:
+        """As it is served."""
+        return orjson.dumps(describe(self._groups, self._version))
+
+
+DESCRIPTION = web.AppKey("description", Description)
+
+
 async def show_openapi(call: Call) -> web.Response:
     """GET /openapi.json."""
-    return web.Response(body=_rendered(call.services.version), content_type=JSON)
+    return web.Response(body=call.request.app[DESCRIPTION].octets, content_type=JSON)
 
 
-ROUTES: tuple[Route, ...] = (
-    *DESCRIBED,
-    Route(
-        "GET",
-        "/openapi.json",
-        show_openapi,
-        Access.PUBLIC,
-        "This description",
-        {200: dict},
-        problems=frozenset({422}),
-        tag="instance",
-    ),
-)
-"""Every route there is."""
-
-
-@cache
-def _rendered(version: str) -> bytes:
-    return orjson.dumps(describe(ROUTES, version))
-
-
-def describe(routes: Sequence[Route], version: str) -> Json:
+def describe(groups: Sequence[Group], version: str) -> Json:
     """The whole document."""
+    routes = [route for group in groups for route in group.routes]
     shapes, schemas = _schemas(routes)
     paths: dict[str, Json] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shapes)
+    for group in groups:
+        for route in group.routes:
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, group.tag, shapes)
     used = orjson.dumps([paths, schemas]).decode()  # a reader of ours hides the shape of what it makes
     return {
         "openapi": "3.1.0",
@@ -73,7 +70,7 @@ def describe(routes: Sequence[Route], version: str) -> Json:
                 "token": {"type": "http", "scheme": "bearer", "description": "A tenant's or an admin's token"}
             },
         },
-        "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in routes)],
+        "tags": [{"name": group.tag, "description": group.description} for group in groups],
     }
 
 
@@ -91,11 +88,11 @@ def _schemas(routes: Sequence[Route]) -> tuple[Mapping[type, Json], Json]:
     return {shape: references[shape, mode] for shape, mode in wanted.items()}, definitions["$defs"]
 
 
-def _operation(route: Route, shapes: Mapping[type, Json]) -> Json:
+def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
     operation: Json = {
         "operationId": route.name,
         "summary": route.summary,
-        "tags": [route.tag],
+        "tags": [tag],
         "parameters": [*_path_parameters(route), *_query_parameters(route.query), *_header_parameters(route)],
         "responses": _responses(route, shapes),
         "x-access": route.access.value,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
+from sidecar_api import routes
 from sidecar_api.app import make_app
 from sidecar_api.auth import Access
-from sidecar_api.openapi import ROUTES, describe
+from sidecar_api.openapi import describe
+from sidecar_api.routes import GROUPS, ROUTES
 from tests.sidecar_api.conftest import Door, filled_directory, services_of
 from tests.sidecar_api.memory import Archive, RecordingIntake
 
@@ -13,6 +18,11 @@ def served() -> set[tuple[str, str]]:
     archive = Archive()
     app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
     return {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+
+
+def test_no_group_is_left_out() -> None:
+    modules = [import_module(f"{routes.__name__}.{found.name}") for found in iter_modules(routes.__path__)]
+    assert {group.tag for group in GROUPS} == {module.GROUP.tag for module in modules}
 
 
 async def test_the_router_serves_exactly_the_table() -> None:
@@ -28,7 +38,7 @@ async def test_the_description_holds_exactly_the_table(door: Door) -> None:
 
 
 def test_every_reference_is_defined_and_every_operation_complete() -> None:
-    document = describe(ROUTES, "1")
+    document = describe(GROUPS, "1")
     text = str(document)
     for name in document["components"]["schemas"]:
         assert f"#/components/schemas/{name}" in text, f"{name} is described and never used"
@@ -57,7 +67,7 @@ def _dangling(node: object, document: object) -> list[str]:
 
 
 def test_the_query_of_a_listing_is_described() -> None:
-    operation = describe(ROUTES, "1")["paths"]["/v1/messages"]["get"]
+    operation = describe(GROUPS, "1")["paths"]["/v1/messages"]["get"]
     parameters = {one["name"]: one["schema"] for one in operation["parameters"]}
     assert set(parameters) == {
         *("tenant", "state", "batch", "client_id", "account", "recipient", "since", "until", "cursor", "limit")

@@ -8,8 +8,8 @@ import pytest
 
 from relay.model.tenant import Scope
 from sidecar_api.auth import Access
-from sidecar_api.openapi import ROUTES
-from sidecar_api.routes import RFC822, Route
+from sidecar_api.route import RFC822, Route
+from sidecar_api.routes import ROUTES
 from tests.sidecar_api.conftest import TOKENS, Door
 
 MESSAGE = {"from": "a@a.example", "to": "b@b.example", "text": "x"}

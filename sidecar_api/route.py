@@ -1,0 +1,121 @@
+"""A row of the route table: method, path, handler, shapes, who may call, and what may go wrong; and rows of the usual kinds.
+
+The rows stand in `sidecar_api/routes/`, one module for each resource. The application serves exactly these,
+`/openapi.json` describes exactly these, and tests hold both equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from sidecar_api.auth import Access
+from sidecar_api.call import Call
+from sidecar_api.schemas.queries import NoQuery, TenantQuery
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Answers = Mapping[int, type | str | None]
+"""By status: the shape of the JSON, a media type, or None where there is no body."""
+
+JSON = "application/json"
+RFC822 = "message/rfc822"
+
+COMMON = frozenset({400, 401, 403, 404, 422, 500, 503})
+"""Problems of any route that needs a token."""
+BODY = frozenset({413, 415})
+"""Problems of a route with a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row of the table."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    summary: str
+    answers: Answers
+    query: type[BaseModel] = NoQuery
+    body: type[BaseModel] | None = None
+    media: str = JSON
+    """Of the body."""
+    reads_itself: bool = False
+    """The handler reads the body: item by item, or streamed."""
+    idempotent: bool = False
+    """Takes `Idempotency-Key`."""
+    problems: frozenset[int] = COMMON
+
+    @property
+    def name(self) -> str:
+        """The handler's name: the operation's id."""
+        return str(getattr(self.handler, "__name__", self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one resource; `tag` and `description` head them in the reference."""
+
+    tag: str
+    description: str
+    routes: Sequence[Route]
+
+
+def get(
+    path: str,
+    handler: Handler,
+    out: type | str,
+    summary: str,
+    *,
+    access: Access = Access.READ,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Lists or shows."""
+    return Route("GET", path, handler, access, summary, {200: out}, query)
+
+
+def create(
+    path: str,
+    handler: Handler,
+    body: type[BaseModel],
+    out: type,
+    summary: str,
+    *,
+    access: Access = Access.MANAGE,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Makes a thing: 201, or 409 where there is one already."""
+    return Route("POST", path, handler, access, summary, {201: out}, query, body, problems=COMMON | BODY | {409})
+
+
+def delete(
+    path: str,
+    handler: Handler,
+    summary: str,
+    *,
+    access: Access = Access.MANAGE,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Deletes a thing: 204, or 409 where its state forbids it."""
+    return Route("DELETE", path, handler, access, summary, {204: None}, query, problems=COMMON | {409})
+
+
+def act(
+    path: str,
+    handler: Handler,
+    out: type,
+    summary: str,
+    *,
+    access: Access = Access.SEND,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Does something with a thing, without a body: 200, or 409 where its state forbids it."""
+    return Route("POST", path, handler, access, summary, {200: out}, query, problems=COMMON | {409})
+
+
+def public(path: str, handler: Handler, out: type | str, summary: str, *, problems: frozenset[int]) -> Route:
+    """Open to all."""
+    return Route("GET", path, handler, Access.PUBLIC, summary, {200: out}, problems=problems)

@@ -1,0 +1,20 @@
+"""The route table. A new resource is a module here with its GROUP, and a line in GROUPS."""
+
+from __future__ import annotations
+
+from sidecar_api.route import Group, Route
+from sidecar_api.routes import accounts, credentials, instance, messages, submissions, tenants, tokens
+
+GROUPS: tuple[Group, ...] = (
+    submissions.GROUP,
+    messages.GROUP,
+    tenants.GROUP,
+    accounts.GROUP,
+    credentials.GROUP,
+    tokens.GROUP,
+    instance.GROUP,
+)
+"""In the order of the reference; a test finds a module that is left out."""
+
+ROUTES: tuple[Route, ...] = tuple(route for group in GROUPS for route in group.routes)
+"""Every route there is."""

@@ -1,0 +1,48 @@
+"""Routes to tenants."""
+
+from __future__ import annotations
+
+from sidecar_api.auth import Access
+from sidecar_api.resources import directory
+from sidecar_api.route import Group, create, delete, get
+from sidecar_api.schemas import directory as shapes
+from sidecar_api.schemas.queries import NoQuery
+
+GROUP = Group(
+    "tenants",
+    "The organisations that share the instance; nothing crosses from one to another.",
+    (
+        get(
+            "/v1/tenants",
+            directory.list_tenants,
+            shapes.TenantsOut,
+            "List tenants",
+            access=Access.ADMIN_READ,
+            query=NoQuery,
+        ),
+        create(
+            "/v1/tenants",
+            directory.add_tenant,
+            shapes.TenantIn,
+            shapes.IssuedTokenOut,
+            "Make a tenant with a first token",
+            access=Access.ADMIN,
+            query=NoQuery,
+        ),
+        get(
+            "/v1/tenants/{id}",
+            directory.show_tenant,
+            shapes.TenantOut,
+            "Show a tenant",
+            access=Access.ADMIN_READ,
+            query=NoQuery,
+        ),
+        delete(
+            "/v1/tenants/{id}",
+            directory.delete_tenant,
+            "Delete a tenant with all it owns",
+            access=Access.ADMIN,
+            query=NoQuery,
+        ),
+    ),
+)
