@@ -1,27 +1,21 @@
-"""The composition root: reads the configuration, builds every part, starts and stops them in order.
+"""The composition root: builds every part around an open store, starts and stops them in order.
 
-Start: lock, store, dispatch, doors, READY. Stop: doors (421 and 503), dispatch (attempts may end within the deadline, leases
-are returned), API, store. Each part is given plain values; none but this module and the command line sees the configuration.
+Each part is given plain values; none but this module, those above it (`relay.serving`, `relay.local`) and the command line
+sees the configuration.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-import socket
 import ssl
-import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
 from relay import __version__
-from relay.bootstrap import Banner, make_admin_token, make_default_tenant
 from relay.clock import HOUR, MINUTE, SECOND, SystemClock
-from relay.config import Config, Endpoint
+from relay.config import Config
 from relay.delivery.connection import Connector
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool
@@ -33,19 +27,17 @@ from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.door_log import DoorLog
-from relay.errors import ConfigError, Rejected, StoreUnavailable
-from relay.ingress.listener import Listener, SmtpDoor, bind, server_tls
+from relay.errors import Rejected, StoreUnavailable
+from relay.ingress.listener import Listener, SmtpDoor, server_tls
 from relay.ingress.settings import AuthWithoutTls, BareNewlines, DoorSettings
-from relay.instance import holder_name, instance_lock, is_listening, prepare_data_dir
+from relay.instance import holder_name
 from relay.intake.accept import Intake, IntakeSettings
 from relay.intake.admission import Admission
 from relay.maillog import LogFormat, MailLog
 from relay.metrics import Metrics
-from relay.service import READY, STOPPING, WATCHDOG, notify, watchdog_interval
-from relay.techlog import set_up_logging
+from relay.service import WATCHDOG, notify, watchdog_interval
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
-from sidecar_api.site import start_site
 from storage import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -243,77 +235,8 @@ class Relay:
         self.admission.depth = await self.store.queue.open_deliveries()
 
 
-async def serve(config: Config) -> int:
-    """Run the relay until SIGTERM or SIGINT; answers the exit code."""
-    set_up_logging(LogFormat(config.server.log_format), config.server.log_level)
-    prepare_data_dir(config.server.data_dir, config.api_socket)
-    with instance_lock(config.server.data_dir), contextlib.ExitStack() as sockets:
-        smtp = [Listener(sock) for sock in _bind_all(sockets, "smtp", "listen", config.smtp.listen)]
-        smtp += [Listener(sock, True) for sock in _bind_all(sockets, "smtp", "tls_listen", config.smtp.tls_listen)]
-        api = _bind_all(sockets, "api", "listen", config.api.listen)
-        store = await _open(config)
-        try:
-            await _run(config, store, smtp, api)
-        finally:
-            await store.close()
-    return 0
-
-
-async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequence[socket.socket]) -> None:
-    if store.is_new:
-        await make_default_tenant(store.directory, SystemClock())
-    admin_token = await make_admin_token(store.directory, SystemClock())
-    relay = Relay(config, store)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload_certificate)
-    site = await start_site(relay.api(), sockets=api, unix_path=config.api_socket, shutdown_timeout=API_GRACE)
-    await relay.start(smtp)
-    banner = Banner(
-        version=__version__,
-        smtp=[_address(listener.sock) for listener in smtp],
-        api=[_address(sock) for sock in api],
-        store=config.storage.url.masked,
-        loopback_tenant=config.smtp.loopback_tenant,
-        admin_token=admin_token,
-    )
-    print(banner, flush=True)  # for the person who started it
-    notify(f"{READY}\nSTATUS=Accepting mail")
-    await stop.wait()
-    notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
-    await relay.stop()
-    await site.stop()
-
-
-@contextlib.asynccontextmanager
-async def local_api(config: Config) -> AsyncIterator[Path]:
-    """The socket on which the API answers: a running relay's, else one of this process, which opens the store meanwhile."""
-    if is_listening(config.api_socket):
-        yield config.api_socket
-        return
-    prepare_data_dir(config.server.data_dir, config.api_socket)
-    with instance_lock(config.server.data_dir), tempfile.TemporaryDirectory(prefix="stagepost-") as directory:
-        store = await _open(config)
-        try:
-            if store.is_new:
-                await make_default_tenant(store.directory, SystemClock())
-            relay = Relay(config, store)
-            path = Path(directory) / "api.sock"
-            site = await start_site(relay.api(), unix_path=path, shutdown_timeout=API_GRACE)
-            try:
-                yield path
-            finally:
-                await site.stop()
-                await relay.pool.close()
-        finally:
-            await store.close()
-
-
-async def _open(config: Config) -> Store:
+async def open_configured(config: Config) -> Store:
+    """The store that the configuration names, for the instance in its data directory."""
     return await open_store(
         str(config.storage.url),
         holder=holder_name(config.server.data_dir),
@@ -323,23 +246,6 @@ async def _open(config: Config) -> Store:
         spool=config.storage.spool,
         inline_limit=config.storage.inline_limit,
     )
-
-
-def _bind_all(
-    stack: contextlib.ExitStack, section: str, key: str, endpoints: Sequence[Endpoint]
-) -> list[socket.socket]:
-    found = []
-    for endpoint in endpoints:
-        try:
-            found += [stack.enter_context(sock) for sock in bind(endpoint.host, endpoint.port)]
-        except OSError as error:
-            raise ConfigError(f"[{section}] {key}: cannot listen on {endpoint}: {error.strerror or error}") from error
-    return found
-
-
-def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return str(Endpoint(host, port))
 
 
 async def _feed_watchdog() -> None:

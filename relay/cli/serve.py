@@ -29,8 +29,8 @@ def command(session: Session) -> int:
 
     import uvloop
 
-    from relay.app import serve
     from relay.cli.faults import EXPECTED, failure_of
+    from relay.serving import serve
 
     # A message makes hundreds of objects and no cycles: what is there by now is never looked at again, and the rest seldom.
     gc.freeze()

@@ -141,7 +141,7 @@ def _socket(config: Config) -> AbstractAsyncContextManager[Path]:
 
     if is_listening(config.api_socket):
         return nullcontext(config.api_socket)
-    from relay.app import local_api
+    from relay.local import local_api
 
     _become_owner(config.server.data_dir)
     return local_api(config)
