@@ -7,7 +7,7 @@ an admin alone; a thing of another tenant is NotFound, like a missing one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -142,6 +142,13 @@ class Directory(Protocol):
 
     async def add_tenant(self, tenant: Tenant) -> None:
         """Conflict where the id is taken."""
+
+    async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+        """The tenant as it is now. NotFound; Invalid where its default account is none.
+
+        `change` is a pure function of the tenant as it stands, run inside the transaction (and not on the event loop's
+        thread): what it raises leaves all as it was, and no change of another client is lost between reading and writing.
+        """
 
     async def delete_tenant(self, tenant: str) -> None:
         """With all it owns; Conflict while mail of it is open."""

@@ -25,6 +25,7 @@ from sidecar_api.bodies import (
     read_query,
 )
 from sidecar_api.call import Call, reading_of
+from sidecar_api.etags import tag
 from sidecar_api.openapi import DESCRIPTION, Description
 from sidecar_api.problems import UNEXPECTED, of_status, problem_of
 from sidecar_api.resources.submissions import IDEMPOTENCY_KEY
@@ -72,15 +73,19 @@ def _bind(
             query = read_query(request.query, route.query, reading)
         call = Call(request, services, caller, request[_ID], local, query)
         if route.body is None:
-            return await handler(call)
-        check_json(request)
+            return _finished(route, request, await handler(call))
+        check_json(request, route.media_types)
         size = declared_size(request, services.max_body)
         if size <= SMALL_BODY:
-            return await _with_body(route, call)
+            return _finished(route, request, await _with_body(route, call))
         async with memory.held(size):
-            return await _with_body(route, call)
+            return _finished(route, request, await _with_body(route, call))
 
     return handle
+
+
+def _finished(route: Route, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    return tag(request, response) if route.tagged else response
 
 
 async def _with_body(route: Route, call: Call) -> web.StreamResponse:

@@ -75,10 +75,10 @@ class BodyMemory:
             turn.set_result(None)
 
 
-def check_json(request: web.Request) -> None:
-    """ProblemError 415 unless the body is declared as JSON in UTF-8."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in {"utf-8", "us-ascii"}:
-        raise unsupported("application/json")
+def check_json(request: web.Request, media_types: Sequence[str]) -> None:
+    """ProblemError 415 unless the body is declared as JSON in UTF-8, of one of these media types."""
+    if request.content_type not in media_types or (request.charset or "utf-8").lower() not in {"utf-8", "us-ascii"}:
+        raise unsupported(" or ".join(media_types))
 
 
 def unsupported(expected: str) -> ProblemError:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from sidecar_api.auth import Access
 from sidecar_api.call import Call
+from sidecar_api.schemas.patch import MERGE_PATCH, Patch
 from sidecar_api.schemas.queries import NoQuery, TenantQuery
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -47,7 +48,14 @@ class Route:
     """The handler reads the body: item by item, or streamed."""
     idempotent: bool = False
     """Takes `Idempotency-Key`."""
+    tagged: bool = False
+    """The answer has an ETag; a PATCH or DELETE keeps to `If-Match` (its handler calls `etags.must_match`)."""
     problems: frozenset[int] = COMMON
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """What its body may be sent as."""
+        return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media,)
 
     @property
     def name(self) -> str:
@@ -77,6 +85,44 @@ def get(
     return Route("GET", path, handler, access, summary, {200: out}, query)
 
 
+def settings(
+    path: str,
+    handler: Handler,
+    out: type,
+    summary: str,
+    *,
+    access: Access = Access.READ,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Shows something that is configured: with an ETag, and 304 to who has it."""
+    return Route("GET", path, handler, access, summary, {200: out, 304: None}, query, tagged=True)
+
+
+def patch(
+    path: str,
+    handler: Handler,
+    body: type[Patch],
+    out: type,
+    summary: str,
+    *,
+    access: Access = Access.MANAGE,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Changes what is named by a merge patch, if it is as it was read: 200 with the thing as it is now, or 412."""
+    return Route(
+        "PATCH",
+        path,
+        handler,
+        access,
+        summary,
+        {200: out},
+        query,
+        body,
+        tagged=True,
+        problems=COMMON | BODY | {409, 412},
+    )
+
+
 def create(
     path: str,
     handler: Handler,
@@ -98,9 +144,11 @@ def delete(
     *,
     access: Access = Access.MANAGE,
     query: type[BaseModel] = TenantQuery,
+    tagged: bool = False,
 ) -> Route:
-    """Deletes a thing: 204, or 409 where its state forbids it."""
-    return Route("DELETE", path, handler, access, summary, {204: None}, query, problems=COMMON | {409})
+    """Deletes a thing: 204, or 409 where its state forbids it; `tagged`: 412 where it is not as it was read."""
+    problems = COMMON | ({409, 412} if tagged else {409})
+    return Route("DELETE", path, handler, access, summary, {204: None}, query, tagged=tagged, problems=problems)
 
 
 def act(

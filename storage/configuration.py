@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from relay.errors import Conflict, NotFound
+from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.tenant import INSTANCE, Account, Credential, Tenant, Token
 from storage.cipher import Cipher
-from storage.rows import read_account, write_account, write_credential, write_token
+from storage.rows import read_account, read_tenant, write_account, write_credential, write_tenant, write_token
 from storage.work import Lock, Row, Values, Work, execute, fetch, fetch_one, notify
 
 CHANGED = "change"
@@ -41,14 +41,34 @@ def require_tenant(tenant: str) -> Work[None]:
 def add_tenant(tenant: Tenant) -> Work[None]:
     """Conflict where the id is taken."""
     yield from begin_change()
-    values = {
-        "id": tenant.id,
-        "name": tenant.name,
-        "default_account": tenant.default_account,
-        "created_at": tenant.created_at,
-    }
-    if tenant.id == INSTANCE or not (yield from execute("insert_tenant", values)):
+    if tenant.id == INSTANCE or not (yield from execute("insert_tenant", write_tenant(tenant))):
         raise Conflict(f"tenant {tenant.id} exists already")
+
+
+def change_tenant(tenant: str, change: Callable[[Tenant], Tenant]) -> Work[Tenant]:
+    """The tenant as it is now; NotFound, Invalid where there is no such account, and what `change` raises."""
+    yield from begin_change()
+    row = yield from fetch_one("tenant", {"tenant": tenant})
+    if row is None:
+        raise NotFound(f"no tenant {tenant}")
+    current = read_tenant(row)
+    changed = change(current)
+    if changed == current:
+        return current
+    if changed.default_account not in {None, current.default_account}:
+        found = yield from find_owner(tenant, changed.default_account)
+        if found is None:
+            raise Invalid(Violation("/default_account", "there is no such account"))
+    yield from execute("update_tenant", write_tenant(changed))
+    return changed
+
+
+def find_owner(tenant: str, account: str | None) -> Work[str | None]:
+    """Whose account a tenant means by this id: its own, else the instance's, else None."""
+    for owner in (tenant, INSTANCE):
+        if (yield from _exists("account", {"owner": owner, "account": account})):
+            return owner
+    return None
 
 
 def delete_old_messages(tenant: str) -> Work[Sequence[str]]:
@@ -80,9 +100,7 @@ def set_default_account(tenant: str, account: str) -> Work[None]:
     yield from begin_change()
     if tenant != INSTANCE:
         yield from require_tenant(tenant)
-    if not (yield from _exists("account", {"owner": tenant, "account": account})) and not (
-        yield from _exists("account", {"owner": INSTANCE, "account": account})
-    ):
+    if (yield from find_owner(tenant, account)) is None:
         raise NotFound(f"no account {account}")
     yield from _put_default(tenant, account)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from relay.errors import NotFound
 from relay.model.tenant import Account, Credential, Tenant, Token
@@ -24,7 +25,7 @@ class Directory:
         self._database = database
         self._cipher = cipher
         self._remove_contents = remove_contents
-        self._changing: set[asyncio.Task[None]] = set()
+        self._changing: set[asyncio.Task[Any]] = set()
         self.cache = Cache()
 
     async def tenant(self, tenant: str) -> Tenant:
@@ -41,6 +42,10 @@ class Directory:
     async def add_tenant(self, tenant: Tenant) -> None:
         """See Directory."""
         await self._change(configuration.add_tenant(tenant))
+
+    async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+        """See Directory."""
+        return await self._change(configuration.change_tenant(tenant, change))
 
     async def delete_tenant(self, tenant: str) -> None:
         """See Directory. Its closed messages go first, some at a time, so that no writer waits long."""
@@ -116,21 +121,21 @@ class Directory:
         """See Directory."""
         await self._change(configuration.delete_token(tenant, token))
 
-    async def _change(self, work: Work[None]) -> None:
+    async def _change(self, work: Work[T]) -> T:
         """Commit and forget, even where the caller no longer waits."""
         task = asyncio.get_running_loop().create_task(self._commit(work))
         self._changing.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._changing.discard(task)
         if not task.cancelled():
             task.exception()  # seen, even where nobody waits for it any more
 
-    async def _commit(self, work: Work[None]) -> None:
+    async def _commit(self, work: Work[T]) -> T:
         try:
-            await self._database.write(work)
+            return await self._database.write(work)
         finally:  # a store that went away during the commit may have kept it
             self.cache.forget()
 

@@ -184,6 +184,16 @@ def _read_fault(text: str | None) -> AccountFault | None:
     return AccountFault(Category(category), Phase(phase), _read_reply(reply), detail)
 
 
+def write_tenant(tenant: Tenant) -> dict[str, object]:
+    """{tenant_columns}."""
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "default_account": tenant.default_account,
+        "created_at": tenant.created_at,
+    }
+
+
 def read_tenant(row: Row) -> Tenant:
     """{tenant_columns}."""
     return Tenant(*row)

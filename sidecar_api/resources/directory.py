@@ -10,6 +10,7 @@ from relay.model.tenant import Scope, Tenant, Token
 from relay.secrets import generate_token, token_hash
 from sidecar_api.auth import existing_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content
+from sidecar_api.etags import must_match
 from sidecar_api.problems import ProblemError
 from sidecar_api.schemas import directory as shapes
 from sidecar_api.schemas.queries import TenantQuery
@@ -38,9 +39,22 @@ async def show_tenant(call: Call) -> web.Response:
     return answer(200, shapes.tenant_out(await call.services.directory.tenant(call.named())))
 
 
+async def change_tenant(call: Call) -> web.Response:
+    """PATCH /v1/tenants/{id}."""
+    wanted = call.given(shapes.TenantPatch)
+
+    def change(tenant: Tenant) -> Tenant:
+        must_match(call.request, shapes.tenant_out(tenant))
+        return wanted.apply_to(tenant)
+
+    return answer(200, shapes.tenant_out(await call.services.directory.change_tenant(call.named(), change)))
+
+
 async def delete_tenant(call: Call) -> web.Response:
     """DELETE /v1/tenants/{id}."""
-    await call.services.directory.delete_tenant(call.named())
+    directory = call.services.directory
+    must_match(call.request, shapes.tenant_out(await directory.tenant(call.named())))
+    await directory.delete_tenant(call.named())
     return no_content()
 
 

@@ -1,4 +1,9 @@
-"""The route table. A new resource is a module here with its GROUP, and a line in GROUPS."""
+"""The route table. A new resource is a module here with its GROUP, and a line in GROUPS.
+
+The rows say everything that holds for a route, so that the application, the reference and the tests (role matrix, examples,
+description against answers) take it from here: who may call (`access`), the shapes of query, body and answers with an
+example each (`schemas.examples`), tags and `If-Match` (`etags`), changes by merge patch (`schemas.patch`).
+"""
 
 from __future__ import annotations
 

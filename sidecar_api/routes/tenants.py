@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecar_api.auth import Access
 from sidecar_api.resources import directory
-from sidecar_api.route import Group, create, delete, get
+from sidecar_api.route import Group, create, delete, get, patch, settings
 from sidecar_api.schemas import directory as shapes
 from sidecar_api.schemas.queries import NoQuery
 
@@ -29,12 +29,21 @@ GROUP = Group(
             access=Access.ADMIN,
             query=NoQuery,
         ),
-        get(
+        settings(
             "/v1/tenants/{id}",
             directory.show_tenant,
             shapes.TenantOut,
             "Show a tenant",
             access=Access.ADMIN_READ,
+            query=NoQuery,
+        ),
+        patch(
+            "/v1/tenants/{id}",
+            directory.change_tenant,
+            shapes.TenantPatch,
+            shapes.TenantOut,
+            "Change a tenant",
+            access=Access.ADMIN,
             query=NoQuery,
         ),
         delete(
@@ -43,6 +52,7 @@ GROUP = Group(
             "Delete a tenant with all it owns",
             access=Access.ADMIN,
             query=NoQuery,
+            tagged=True,
         ),
     ),
 )

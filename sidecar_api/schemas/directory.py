@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from relay.clock import rfc3339
 from relay.model.tenant import Account, AccountKind, Credential, OnUnknown, Scope, Tenant, TlsMode, Token
 from sidecar_api.schemas.exact import exact
+from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.fields import (
     AccountRef,
     AllowedSender,
@@ -23,6 +24,7 @@ from sidecar_api.schemas.fields import (
     Username,
 )
 from sidecar_api.schemas.hosts import check_host
+from sidecar_api.schemas.patch import Patch
 from sidecar_api.schemas.views import priority_word, when
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -44,11 +46,20 @@ _Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_prin
 _Secret = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sendable)]
 
 
+@example({"id": "acme", "name": "Acme Ltd"})
 class TenantIn(Strict):
     """A new tenant."""
 
     id: Identifier
     name: _Name | None = None
+
+
+@example({"name": "Acme Ltd", "default_account": "main"})
+class TenantPatch(Patch):
+    """What can be changed of a tenant. Without a default account its mail goes by the instance's."""
+
+    name: _Name = ""
+    default_account: AccountRef | None = None
 
 
 class LimitsIn(Strict):
@@ -59,6 +70,15 @@ class LimitsIn(Strict):
     per_day: _Count | None = None
 
 
+@example(
+    {
+        "id": "out",
+        "host": "smtp.example.com",
+        "user": "relay@example.com",
+        "password": "correct horse battery staple",
+        "limits": {"per_hour": 500},
+    }
+)
 class AccountIn(Strict):
     """A new account: a smart host (`smtp`), or `capture`, which keeps mail and never sends it."""
 
@@ -90,6 +110,7 @@ class AccountIn(Strict):
         return password
 
 
+@example({"username": "erp", "allowed_senders": ["@example.com"], "tags": ["erp"]})
 class CredentialIn(Strict):
     """A new credential: without `secret` and `networks` a secret is generated and shown once."""
 
@@ -103,6 +124,7 @@ class CredentialIn(Strict):
     tags: Tags = Field(default_factory=list)
 
 
+@example({"name": "newsletter", "scopes": ["send", "read"], "expires_at": "2027-01-01T00:00:00Z"})
 class TokenIn(Strict):
     """A new token. `tenant` is an admin's to say (null: an admin's token); scopes not named are the caller's own."""
 
@@ -112,6 +134,7 @@ class TokenIn(Strict):
     expires_at: TimeIn | None = None
 
 
+@example({"id": "acme", "name": "Acme Ltd", "default_account": "main", "created_at": "2026-01-01T00:00:00Z"})
 @exact
 class TenantOut(TypedDict):
     """A tenant."""
@@ -130,6 +153,7 @@ class TenantsOut(TypedDict):
     next_cursor: str | None
 
 
+@example({"id": "acme", "token": "sp_Jx3kQ0bWm…"})
 @exact
 class IssuedTokenOut(TypedDict):
     """A token, shown this once; `id` is the tenant's where a tenant was made, else the token's."""
@@ -138,6 +162,7 @@ class IssuedTokenOut(TypedDict):
     token: str
 
 
+@example({"per_minute": None, "per_hour": 500, "per_day": None})
 @exact
 class LimitsOut(TypedDict):
     """Limits; null is none."""
@@ -147,6 +172,23 @@ class LimitsOut(TypedDict):
     per_day: int | None
 
 
+@example(
+    {
+        "id": "out",
+        "tenant": "acme",
+        "kind": "smtp",
+        "host": "smtp.example.com",
+        "port": 587,
+        "tls": "starttls",
+        "user": "relay@example.com",
+        "has_password": True,
+        "max_connections": 10,
+        "max_messages_per_connection": 1000,
+        "limits": {"per_minute": None, "per_hour": 500, "per_day": None},
+        "on_unknown": "retry",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+)
 @exact
 class AccountOut(TypedDict):
     """An account; of its password only whether there is one. `tenant` `*` serves every tenant."""
@@ -174,6 +216,20 @@ class AccountsOut(TypedDict):
     next_cursor: str | None
 
 
+@example(
+    {
+        "username": "erp",
+        "tenant": "acme",
+        "has_secret": True,
+        "networks": [],
+        "account": None,
+        "allowed_senders": ["@example.com"],
+        "priority": None,
+        "batch": None,
+        "tags": ["erp"],
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+)
 @exact
 class CredentialOut(TypedDict):
     """A credential."""
@@ -198,6 +254,7 @@ class CredentialsOut(TypedDict):
     next_cursor: str | None
 
 
+@example({"username": "erp", "secret": "…"})
 @exact
 class IssuedCredentialOut(TypedDict):
     """A new credential; `secret` is shown this once, and null where none was generated."""
@@ -206,6 +263,16 @@ class IssuedCredentialOut(TypedDict):
     secret: str | None
 
 
+@example(
+    {
+        "id": "t-5f3a",
+        "name": "newsletter",
+        "tenant": "acme",
+        "scopes": ["read", "send"],
+        "expires_at": "2027-01-01T00:00:00Z",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+)
 @exact
 class TokenOut(TypedDict):
     """A token without its secret; `tenant` null is an admin's."""

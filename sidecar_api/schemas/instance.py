@@ -8,9 +8,11 @@ from typing_extensions import TypedDict
 
 from relay.contracts import ProbeResult, QueueCounts
 from sidecar_api.schemas.exact import exact
+from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.views import when
 
 
+@example({"queue_key": "acme/out", "ready": 3, "leased": 1, "held": 0, "next_due": "2026-01-01T09:05:00Z"})
 @exact
 class QueueOut(TypedDict):
     """Deliveries of one queue by state."""
@@ -22,6 +24,7 @@ class QueueOut(TypedDict):
     next_due: str | None
 
 
+@example({"ready": 3, "leased": 1, "held": 0})
 @exact
 class TotalsOut(TypedDict):
     """Over all queues."""
@@ -40,6 +43,7 @@ class QueuesOut(TypedDict):
     next_cursor: str | None
 
 
+@example({"ok": True, "phase": "auth", "detail": "235 2.7.0 accepted"})
 @exact
 class ProbeOut(TypedDict):
     """What a test of an account found: the phase reached, and the reply or error there."""
@@ -49,6 +53,7 @@ class ProbeOut(TypedDict):
     detail: str
 
 
+@example({"status": "ready", "version": "0.1.0"})
 @exact
 class HealthOut(TypedDict):
     """Fine."""

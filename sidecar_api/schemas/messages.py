@@ -10,6 +10,7 @@ from relay.model.address import Address
 from relay.model.content import Attachment, Draft
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
+from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.fields import (
     AccountRef,
     Base64,
@@ -48,6 +49,7 @@ class Defaults(Strict):
     metadata: Metadata | None = None
 
 
+@example({"filename": "invoice.pdf", "content": "JVBERi0xLjcK", "content_type": "application/pdf"})
 class AttachmentIn(Strict):
     """A file; with a `content_id` the HTML may show it by `cid:`."""
 
@@ -58,6 +60,20 @@ class AttachmentIn(Strict):
     inline: bool = False
 
 
+@example(
+    {
+        "from": "Acme Billing <billing@example.com>",
+        "to": ["Ann Example <ann@example.net>"],
+        "subject": "Your invoice 2026-117",
+        "text": "Dear Ann, here is your invoice.",
+        "html": "<p>Dear Ann, here is your invoice.</p>",
+        "attachments": [{"filename": "invoice.pdf", "content": "JVBERi0xLjcK", "content_type": "application/pdf"}],
+        "client_id": "invoice-2026-117",
+        "priority": "high",
+        "tags": ["invoice"],
+        "metadata": {"customer": 4711},
+    }
+)
 class MessageIn(Defaults):
     """A message in parts. Recipients are all of to, cc and bcc; `sender` is the envelope's, else the address in `from`."""
 
@@ -131,6 +147,15 @@ class MessageIn(Defaults):
         )
 
 
+@example(
+    {
+        "defaults": {"batch": "spring-2026", "priority": "low"},
+        "messages": [
+            {"from": "news@example.com", "to": "ann@example.net", "subject": "Spring", "text": "Dear Ann, …"},
+            {"from": "news@example.com", "to": "bob@example.org", "subject": "Spring", "text": "Dear Bob, …"},
+        ],
+    }
+)
 class BatchIn(Strict):
     """Up to 1000 messages; each is accepted or refused by itself."""
 

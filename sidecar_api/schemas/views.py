@@ -17,8 +17,10 @@ from relay.model.message import MessageDetail, Priority, Recipient
 from relay.model.reply import Reply
 from sidecar_api.problems import ProblemOut
 from sidecar_api.schemas.exact import exact
+from sidecar_api.schemas.examples import example
 
 
+@example({"code": 250, "enhanced": "2.0.0", "text": "ok"})
 @exact
 class ReplyOut(TypedDict):
     """An SMTP reply."""
@@ -28,6 +30,7 @@ class ReplyOut(TypedDict):
     text: str
 
 
+@example({"address": "ann@example.net", "state": "queued"})
 @exact
 class RecipientState(TypedDict):
     """A recipient as it stood at submission."""
@@ -36,6 +39,14 @@ class RecipientState(TypedDict):
     state: str
 
 
+@example(
+    {
+        "id": "0mk5w8r1c2q7x",
+        "client_id": "invoice-2026-117",
+        "state": "open",
+        "recipients": [{"address": "ann@example.net", "state": "queued"}],
+    }
+)
 @exact
 class SubmittedOut(TypedDict):
     """The answer to a submission, after the commit."""
@@ -46,6 +57,15 @@ class SubmittedOut(TypedDict):
     recipients: list[RecipientState]
 
 
+@example(
+    {
+        "status": 202,
+        "id": "0mk5w8r1c2q7x",
+        "client_id": None,
+        "state": "open",
+        "recipients": [{"address": "ann@example.net", "state": "queued"}],
+    }
+)
 @exact
 class BatchItemOut(TypedDict):
     """What became of one message of a batch: `status` is 202, or that of `problem`."""
@@ -59,6 +79,20 @@ class BatchItemOut(TypedDict):
     problem: NotRequired[ProblemOut]
 
 
+@example(
+    {
+        "accepted": 1,
+        "items": [
+            {
+                "status": 202,
+                "id": "0mk5w8r1c2q7x",
+                "client_id": None,
+                "state": "open",
+                "recipients": [{"address": "ann@example.net", "state": "queued"}],
+            }
+        ],
+    }
+)
 @exact
 class BatchOut(TypedDict):
     """One item for each message, in their order."""
@@ -67,6 +101,17 @@ class BatchOut(TypedDict):
     items: list[BatchItemOut]
 
 
+@example(
+    {
+        "address": "ann@example.net",
+        "state": "sent",
+        "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+        "category": None,
+        "attempts": 1,
+        "next_attempt_at": None,
+        "changed_at": "2026-01-01T09:00:01Z",
+    }
+)
 @exact
 class RecipientOut(TypedDict):
     """A recipient as it stands."""
@@ -80,6 +125,37 @@ class RecipientOut(TypedDict):
     changed_at: str | None
 
 
+@example(
+    {
+        "id": "0mk5w8r1c2q7x",
+        "tenant": "acme",
+        "client_id": "invoice-2026-117",
+        "state": "sent",
+        "source": "rest",
+        "sender": "billing@example.com",
+        "message_id": "<0mk5w8r1c2q7x@relay.example.com>",
+        "priority": "high",
+        "batch": None,
+        "account": "out",
+        "tags": ["invoice"],
+        "metadata": {"customer": 4711},
+        "size": 2345,
+        "accepted_at": "2026-01-01T09:00:00Z",
+        "send_at": None,
+        "expires_at": None,
+        "recipients": [
+            {
+                "address": "ann@example.net",
+                "state": "sent",
+                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+                "category": None,
+                "attempts": 1,
+                "next_attempt_at": None,
+                "changed_at": "2026-01-01T09:00:01Z",
+            }
+        ],
+    }
+)
 @exact
 class MessageOut(TypedDict):
     """A message: its facts and its recipients."""
@@ -111,6 +187,15 @@ class MessagesOut(TypedDict):
     next_cursor: str | None
 
 
+@example(
+    {
+        "sequence": 17,
+        "kind": "sent",
+        "at": "2026-01-01T09:00:01Z",
+        "recipient": "ann@example.net",
+        "facts": {"code": 250},
+    }
+)
 @exact
 class EventOut(TypedDict):
     """What happened; `recipient` null speaks of the whole message."""
@@ -130,6 +215,15 @@ class EventsOut(TypedDict):
     next_cursor: str | None
 
 
+@example(
+    {
+        "position": 0,
+        "verdict": "sent",
+        "category": "none",
+        "phase": "dot",
+        "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+    }
+)
 @exact
 class OutcomeOut(TypedDict):
     """What an attempt brought one recipient (by its place in the message's recipients)."""
@@ -151,6 +245,26 @@ class FaultOut(TypedDict):
     detail: str
 
 
+@example(
+    {
+        "started_at": "2026-01-01T09:00:00Z",
+        "finished_at": "2026-01-01T09:00:01Z",
+        "next_hop": "smtp.example.com:587",
+        "peer": "192.0.2.25",
+        "tls": "TLSv1.3",
+        "reused": False,
+        "fault": None,
+        "outcomes": [
+            {
+                "position": 0,
+                "verdict": "sent",
+                "category": "none",
+                "phase": "dot",
+                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+            }
+        ],
+    }
+)
 @exact
 class AttemptOut(TypedDict):
     """One try."""

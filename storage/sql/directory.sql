@@ -29,6 +29,9 @@ SELECT {tenant_columns} FROM tenants ORDER BY id;
 -- insert_tenant: a new one; nothing where the id is taken
 INSERT INTO tenants ({tenant_columns}) VALUES (:id, :name, :default_account, :created_at) ON CONFLICT DO NOTHING;
 
+-- update_tenant: what can be changed of it
+UPDATE tenants SET name = :name, default_account = :default_account WHERE id = :id;
+
 -- set_default_account: of a tenant
 UPDATE tenants SET default_account = :account WHERE id = :tenant;
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contracts import Accepted, ContentWriter, MessageFilter, ProbeResult, QueueCounts
@@ -195,6 +195,11 @@ class MemoryDirectory:
         if tenant.id in self.by_tenant:
             raise Conflict(f"tenant exists: {tenant.id}")
         self.by_tenant[tenant.id] = tenant
+
+    async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+        """By id."""
+        changed = self.by_tenant[tenant] = change(await self.tenant(tenant))
+        return changed
 
     async def delete_tenant(self, tenant: str) -> None:
         """By id."""
