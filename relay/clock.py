@@ -6,6 +6,7 @@ Wall times are integer microseconds since the epoch (the unit of SQL), durations
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +18,8 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 _LONGEST_NAP = MINUTE
+_DURATION = re.compile(r"(\d{1,12})\s*(ms|s|m|h|d|w)", re.ASCII)
+_DURATION_UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MILLISECOND}
 
 
 class Clock(Protocol):
@@ -64,6 +67,19 @@ def rfc3339(at: int) -> str:
     """µs since the epoch as RFC 3339 UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
     second, fraction = divmod(at, SECOND)
     return f"{_second(second)}.{fraction // MILLISECOND:03d}Z"
+
+
+def read_duration(text: str) -> int:
+    """`500ms`, `30s`, `5m`, `1h`, `2d` or `1w` as µs; ValueError."""
+    if not (match := _DURATION.fullmatch(text.strip().lower())):
+        raise ValueError("is not a duration")
+    return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def show_duration(value: int) -> str:
+    """µs in the largest unit that divides them."""
+    unit = next(unit for unit, factor in _DURATION_UNITS.items() if value % factor == 0 or factor == MILLISECOND)
+    return f"{value // _DURATION_UNITS[unit]}{unit}" if value else "0s"
 
 
 @lru_cache(maxsize=64)

@@ -51,7 +51,8 @@ def _write_recipients(new: NewMessage) -> Iterator[tuple[object, ...]]:
 def _write_delivery(new: NewMessage) -> tuple[object, ...]:
     message, delivery = new.message, new.delivery
     priority, leased = int(message.priority), int(delivery.leased)
-    return message.id, FIRST, message.tenant, delivery.queue_key, priority, delivery.due, leased
+    due = delivery.due
+    return message.id, FIRST, message.tenant, delivery.queue_key, priority, due, message.expires_at, leased
 
 
 def _insert_keyed(news: Sequence[NewMessage]) -> Work[dict[str, Accepted | RelayError]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,7 +14,18 @@ from relay.model.delivery import AccountFault, Attempt, Category, NewMessage, Ph
 from relay.model.event import Event, EventKind
 from relay.model.message import Message, MessageState, Priority, QueueId, Recipient, RecipientState, Source
 from relay.model.reply import Reply
-from relay.model.tenant import Account, AccountKind, Credential, Limits, OnUnknown, Scope, Tenant, TlsMode, Token
+from relay.model.tenant import (
+    Account,
+    AccountKind,
+    Credential,
+    Limits,
+    OnUnknown,
+    RetrySettings,
+    Scope,
+    Tenant,
+    TlsMode,
+    Token,
+)
 from storage.work import Row
 
 _PRIORITIES = tuple(Priority)
@@ -191,12 +203,27 @@ def write_tenant(tenant: Tenant) -> dict[str, object]:
         "name": tenant.name,
         "default_account": tenant.default_account,
         "created_at": tenant.created_at,
+        "retry": write_retry(tenant.retry),
     }
 
 
 def read_tenant(row: Row) -> Tenant:
     """{tenant_columns}."""
-    return Tenant(*row)
+    key, name, default_account, created_at, retry = row
+    return Tenant(key, name, default_account, created_at, read_retry(retry))
+
+
+def write_retry(retry: RetrySettings) -> str | None:
+    """What differs from the level above."""
+    given = {name: value for name, value in asdict(retry).items() if value is not None}
+    return write_json(given) if given else None
+
+
+def read_retry(text: str | None) -> RetrySettings:
+    """The same back."""
+    given = orjson.loads(text) if text else {}
+    schedule = given.pop("schedule", None)
+    return RetrySettings(None if schedule is None else tuple(schedule), **given)
 
 
 def write_account(account: Account, password: str | None, version: int) -> dict[str, object]:
@@ -219,6 +246,7 @@ def write_account(account: Account, password: str | None, version: int) -> dict[
         "guarded": int(account.guarded),
         "version": version,
         "created_at": account.created_at,
+        "retry": write_retry(account.retry),
     }
 
 
@@ -227,7 +255,7 @@ def read_account(row: Row, password: str | None) -> Account:
     tenant, key, kind, host, port, tls, login, _, connections, messages, minute, hour, day, unknown, guarded, *rest = (
         row
     )
-    version, created_at = rest
+    version, created_at, retry = rest
     return Account(
         tenant,
         key,
@@ -244,6 +272,7 @@ def read_account(row: Row, password: str | None) -> Account:
         bool(guarded),
         version,
         created_at,
+        read_retry(retry),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from relay.cli.exits import Exit, Failure
-from relay.cli.options import owner, owner_options, required_owner
+from relay.cli.options import owner, owner_options, required_owner, retry_body, retry_options
 from relay.cli.output import show_facts, show_rows
 from relay.cli.session import Session, read_secret, segment, verb, without_nothing
 
@@ -50,6 +50,12 @@ def command() -> None:
 @click.option("--limit-per-hour", "per_hour", type=click.IntRange(1), metavar="N", help="Messages in any hour.")
 @click.option("--limit-per-day", "per_day", type=click.IntRange(1), metavar="N", help="Messages in any day.")
 @click.option("--max-connections", type=click.IntRange(1), metavar="N", help="Connections at once.")
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["retry", "hold"]),
+    help="What follows when the reply to a whole message never came: retry (a duplicate rather than a loss), or hold.",
+)
+@retry_options
 @verb
 def add(
     session: Session,
@@ -67,6 +73,11 @@ def add(
     per_hour: int | None,
     per_day: int | None,
     max_connections: int | None,
+    on_unknown: str | None,
+    retry_schedule: str | None,
+    retry_jitter: str | None,
+    max_age: str | None,
+    max_attempts: int | None,
 ) -> None:
     """Make an account. Try it with: stagepost accounts test."""
     whose = required_owner(tenant, instance=instance)
@@ -85,6 +96,8 @@ def add(
         "password": read_secret("The password", from_stdin=password_stdin) if user else None,
         "max_connections": max_connections,
         "limits": limits or None,
+        "on_unknown": on_unknown,
+        "retry": retry_body(retry_schedule, retry_jitter, max_age, max_attempts),
         "default": default,
     }
     made = session.request("POST", "/v1/accounts", query={"tenant": whose}, body=without_nothing(body))

@@ -38,6 +38,38 @@ def required_owner(tenant: str | None, *, instance: bool) -> str:
     return said
 
 
+def retry_options(function: F) -> F:
+    """How retries differ from the level above."""
+    for option in (
+        click.option("--max-attempts", type=click.IntRange(1), metavar="N", help="Give up after so many attempts."),
+        click.option("--max-age", metavar="TIME", help="Give up when a message is older, such as 2d."),
+        click.option("--retry-jitter", metavar="PERCENT", help="How far a delay may stray, such as 10%."),
+        click.option("--retry-schedule", metavar="TIMES", help="The delay before each retry, such as 1m,5m,1h."),
+    ):
+        function = option(function)
+    return function
+
+
+def retry_body(
+    schedule: str | None, jitter: str | None, max_age: str | None, max_attempts: int | None
+) -> dict[str, Any] | None:
+    """The same as the API takes it; None where nothing was said."""
+    given = {
+        "schedule": [part.strip() for part in schedule.split(",")] if schedule else None,
+        "jitter": _share(jitter) if jitter else None,
+        "max_age": max_age,
+        "max_attempts": max_attempts,
+    }
+    return {name: value for name, value in given.items() if value is not None} or None
+
+
+def _share(percent: str) -> float:
+    try:
+        return float(percent.strip().removesuffix("%")) / 100
+    except ValueError:
+        raise click.UsageError("--retry-jitter is a percentage such as 10%.") from None
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask a person; a program, which has no terminal, is taken at its word."""
     import sys

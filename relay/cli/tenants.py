@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from relay.cli.options import confirm
+from relay.cli.options import confirm, retry_body, retry_options
 from relay.cli.output import show_facts, show_rows
 from relay.cli.session import Session, segment, verb, without_nothing
 
@@ -19,10 +19,20 @@ def command() -> None:
 @command.command("add")
 @click.argument("tenant")
 @click.option("--name", help="For people; else the id.")
+@retry_options
 @verb
-def add(session: Session, tenant: str, name: str | None) -> None:
+def add(
+    session: Session,
+    tenant: str,
+    name: str | None,
+    retry_schedule: str | None,
+    retry_jitter: str | None,
+    max_age: str | None,
+    max_attempts: int | None,
+) -> None:
     """Make a tenant and print its first token, which is shown this once."""
-    made = session.request("POST", "/v1/tenants", body=without_nothing({"id": tenant, "name": name}))
+    retry = retry_body(retry_schedule, retry_jitter, max_age, max_attempts)
+    made = session.request("POST", "/v1/tenants", body=without_nothing({"id": tenant, "name": name, "retry": retry}))
     session.show(made, show_facts)
 
 

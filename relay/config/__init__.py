@@ -6,10 +6,11 @@ against each other, `example` writes `config.example.ini`.
 
 from __future__ import annotations
 
+from relay.clock import show_duration
 from relay.config.example import example
 from relay.config.loading import Examination, Setting, examine, load
 from relay.config.sections import Config
-from relay.config.values import Endpoint, StoreUrl, show_duration, show_size
+from relay.config.values import Endpoint, StoreUrl, show_size
 
 __all__ = [
     "Config",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from relay.clock import show_duration
 from relay.config.sections import Config
 
 
@@ -76,4 +77,20 @@ def max_age(config: Config) -> Mistake | None:
     return None
 
 
-CHECKS: tuple[Callable[[Config], Mistake | None], ...] = (workers, certificate, listeners, spool, connections, max_age)
+def hints(config: Config) -> Mistake | None:
+    """The bounds of a delay that a reply asks for."""
+    retry = config.retry
+    if retry.hint_max is not None and retry.hint_max < retry.hint_min:
+        return Mistake("retry", "hint_max", f"is less than hint_min ({show_duration(retry.hint_min)})")
+    return None
+
+
+CHECKS: tuple[Callable[[Config], Mistake | None], ...] = (
+    workers,
+    certificate,
+    listeners,
+    spool,
+    connections,
+    max_age,
+    hints,
+)

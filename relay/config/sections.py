@@ -168,14 +168,30 @@ class Retry:
     schedule: tuple[int, ...] = key(
         "1m, 5m, 15m, 1h, 2h",
         durations(100 * MILLISECOND, 30 * DAY),
-        "The delay before each retry; after the last one it has failed",
+        "The delay before each retry; after the last one it has failed, unless max_age or max_attempts go on",
     )
     max_age: int | None = key(
         "",
         optional(duration(MINUTE, 365 * DAY)),
-        "Go on with the last delay until a message is this old; empty: do not",
+        "Go on with the last delay until a message is this old, then give up; empty: by schedule alone",
+    )
+    max_attempts: int | None = key(
+        "",
+        optional(number(1, 10_000)),
+        "Go on with the last delay up to so many attempts, then give up; empty: by schedule alone",
     )
     jitter: float = key("10%", percent(50), "How far a delay may stray from the schedule, either way")
+    max_wait: int = key(
+        "5d",
+        duration(MINUTE, 365 * DAY),
+        "How long mail waits for an account that is out of order (wrong password, no connection), unless max_age says",
+    )
+    hint_min: int = key(
+        "5s", duration(SECOND, DAY), "The least delay that is kept where a reply asks for one (try again in 10 seconds)"
+    )
+    hint_max: int | None = key(
+        "2h", optional(duration(SECOND, 30 * DAY)), "The longest such delay; empty: the schedule alone counts"
+    )
 
 
 @dataclass(frozen=True, slots=True)

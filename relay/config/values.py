@@ -13,12 +13,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args
 
-from relay.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND
+from relay.clock import read_duration, show_duration
 
 T = TypeVar("T")
 
-_DURATION = re.compile(r"(\d{1,12})\s*(ms|s|m|h|d|w)", re.ASCII)
-_DURATION_UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MILLISECOND}
 _SIZE = re.compile(r"(\d{1,15})\s*([a-z]*)", re.ASCII)
 _SIZE_UNITS = {"gib": 2**30, "mib": 2**20, "kib": 2**10, "gb": 10**9, "mb": 10**6, "kb": 10**3, "b": 1, "": 1}
 _SIZE_NAMES = {2**30: "GiB", 2**20: "MiB", 2**10: "KiB"}
@@ -66,12 +64,6 @@ class StoreUrl(str):
         return repr(self.masked)
 
 
-def show_duration(value: int) -> str:
-    """In the largest unit that divides it."""
-    unit = next(unit for unit, factor in _DURATION_UNITS.items() if value % factor == 0 or factor == MILLISECOND)
-    return f"{value // _DURATION_UNITS[unit]}{unit}" if value else "0s"
-
-
 def show_size(value: int) -> str:
     """In the largest binary unit that divides it."""
     return next(
@@ -87,16 +79,10 @@ def _within(value: int, low: int, high: int) -> int:
     return value
 
 
-def _read_duration(text: str) -> int:
-    if not (match := _DURATION.fullmatch(text.strip().lower())):
-        raise ValueError("is not a duration")
-    return int(match[1]) * _DURATION_UNITS[match[2]]
-
-
 def duration(low: int, high: int) -> Kind[int]:
     """A number and a unit, as µs."""
     return Kind(
-        lambda text: _within(_read_duration(text), low, high),
+        lambda text: _within(read_duration(text), low, high),
         f"a duration such as 300s, 5m, 1h or 2d, from {show_duration(low)} to {show_duration(high)}",
     )
 

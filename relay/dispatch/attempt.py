@@ -26,13 +26,14 @@ from relay.maillog import MailLog
 from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
 from relay.model.event import Facts
-from relay.model.tenant import OnUnknown
+from relay.model.tenant import Account, OnUnknown
 
 log = logging.getLogger(__name__)
 
 LOCAL_ERROR_PAUSE = 5 * MINUTE
 """How long a message waits after an error of ours that nobody foresaw."""
 SETTLE_PAUSE = 1 * SECOND
+_TRIED_AGAIN = frozenset({Verdict.DEFERRED, Verdict.UNKNOWN})
 
 
 class Attempter:
@@ -109,7 +110,15 @@ class Attempter:
             if outcome.verdict is Verdict.SENT:
                 since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
-        return settle_attempt(delivery, attempt, self._retry, account.on_unknown, self._clock.now())
+        retry = self._retry
+        if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
+            retry = await self._policy(delivery, account)
+        return settle_attempt(delivery, attempt, retry, account.on_unknown, self._clock.now())
+
+    async def _policy(self, delivery: LeasedDelivery, account: Account) -> RetryPolicy:
+        """The account's, then the tenant's, then the instance's, as they are now."""
+        tenant = await self._directory.tenant(delivery.message.tenant)
+        return self._retry.with_settings(account.retry, tenant.retry)
 
     def _fault(self, lane: Lane, delivery: LeasedDelivery, attempt: Attempt, on_unknown: OnUnknown) -> Settlement:
         assert attempt.fault is not None  # noqa: S101  # for mypy: both callers have seen it

@@ -45,6 +45,19 @@ class OnUnknown(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How retries differ from the level above (account, then tenant, then instance); None is as there. Times in µs."""
+
+    schedule: tuple[int, ...] | None = None
+    jitter: float | None = None
+    max_age: int | None = None
+    max_attempts: int | None = None
+
+
+INHERIT = RetrySettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """An organisation that shares the instance."""
 
@@ -53,6 +66,7 @@ class Tenant:
     default_account: str | None
     """None: the instance's default account."""
     created_at: int
+    retry: RetrySettings = INHERIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,7 @@ class Account:
     version: int = 1
     """Rises with every change, so that a connection made under the old settings is never used again."""
     created_at: int = 0
+    retry: RetrySettings = INHERIT
 
     @property
     def queue_key(self) -> str:

@@ -45,6 +45,7 @@ async def add_account(call: Call) -> web.Response:
         max_messages_per_connection=wanted.max_messages_per_connection,
         limits=Limits(wanted.limits.per_minute, wanted.limits.per_hour, wanted.limits.per_day),
         on_unknown=shapes.ON_UNKNOWN[wanted.on_unknown],
+        retry=wanted.retry.settings(),
         guarded=not call.caller.is_admin,
         created_at=call.services.clock.now(),
     )

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from relay.clock import rfc3339
-from relay.model.tenant import Account, AccountKind, Credential, OnUnknown, Scope, Tenant, TlsMode, Token
+from relay.clock import rfc3339, show_duration
+from relay.model.tenant import Account, AccountKind, Credential, OnUnknown, RetrySettings, Scope, Tenant, TlsMode, Token
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.fields import (
     AccountRef,
     AllowedSender,
     BatchName,
+    DurationIn,
     Identifier,
     Network,
     PriorityIn,
@@ -46,12 +47,48 @@ _Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_prin
 _Secret = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sendable)]
 
 
+_Schedule = Annotated[
+    list[DurationIn],
+    Field(min_length=1, max_length=100, description="the delay before each retry", examples=[["1m", "5m", "1h"]]),
+    AfterValidator(tuple),
+]
+_Jitter = Annotated[
+    float, Field(ge=0, le=0.5, strict=False, description="how far a delay may stray, as a share of itself")
+]
+_MaxAge = Annotated[DurationIn, Field(description="give up when a message is older", examples=["2d"])]
+_MaxAttempts = Annotated[int, Field(ge=1, le=10_000, description="give up after so many attempts")]
+
+
+class RetryIn(Strict):
+    """How retries differ from the level above (account, then tenant, then instance); null is as there."""
+
+    schedule: _Schedule | None = None
+    jitter: _Jitter | None = None
+    max_age: _MaxAge | None = None
+    max_attempts: _MaxAttempts | None = None
+
+    def settings(self) -> RetrySettings:
+        """As the relay keeps them."""
+        schedule = None if self.schedule is None else tuple(self.schedule)
+        return RetrySettings(schedule, self.jitter, self.max_age, self.max_attempts)
+
+
+class RetryPatch(Patch):
+    """What can be changed of them; null takes the level above's again."""
+
+    schedule: _Schedule | None = None
+    jitter: _Jitter | None = None
+    max_age: _MaxAge | None = None
+    max_attempts: _MaxAttempts | None = None
+
+
 @example({"id": "acme", "name": "Acme Ltd"})
 class TenantIn(Strict):
     """A new tenant."""
 
     id: Identifier
     name: _Name | None = None
+    retry: RetryIn = RetryIn()
 
 
 @example({"name": "Acme Ltd", "default_account": "main"})
@@ -60,6 +97,7 @@ class TenantPatch(Patch):
 
     name: _Name = ""
     default_account: AccountRef | None = None
+    retry: RetryPatch = RetryPatch()
 
 
 class LimitsIn(Strict):
@@ -77,6 +115,7 @@ class LimitsIn(Strict):
         "user": "relay@example.com",
         "password": "correct horse battery staple",
         "limits": {"per_hour": 500},
+        "retry": {"schedule": ["1m", "5m", "1h"], "max_age": "2d"},
     }
 )
 class AccountIn(Strict):
@@ -93,6 +132,7 @@ class AccountIn(Strict):
     max_messages_per_connection: int = Field(default=1000, ge=1, le=1_000_000)
     limits: LimitsIn = LimitsIn()
     on_unknown: Literal["retry", "hold"] = "retry"
+    retry: RetryIn = RetryIn()
     default: bool = False
 
     @field_validator("host")
@@ -134,7 +174,26 @@ class TokenIn(Strict):
     expires_at: TimeIn | None = None
 
 
-@example({"id": "acme", "name": "Acme Ltd", "default_account": "main", "created_at": "2026-01-01T00:00:00Z"})
+@example({"schedule": ["1m", "5m", "1h"], "jitter": None, "max_age": "2d", "max_attempts": None})
+@exact
+class RetryOut(TypedDict):
+    """How retries differ from the level above; null is as there."""
+
+    schedule: list[str] | None
+    jitter: float | None
+    max_age: str | None
+    max_attempts: int | None
+
+
+@example(
+    {
+        "id": "acme",
+        "name": "Acme Ltd",
+        "default_account": "main",
+        "retry": {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 8},
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+)
 @exact
 class TenantOut(TypedDict):
     """A tenant."""
@@ -142,6 +201,7 @@ class TenantOut(TypedDict):
     id: str
     name: str
     default_account: str | None
+    retry: RetryOut
     created_at: str
 
 
@@ -186,6 +246,7 @@ class LimitsOut(TypedDict):
         "max_messages_per_connection": 1000,
         "limits": {"per_minute": None, "per_hour": 500, "per_day": None},
         "on_unknown": "retry",
+        "retry": {"schedule": ["1m", "5m", "1h"], "jitter": None, "max_age": "2d", "max_attempts": None},
         "created_at": "2026-01-01T00:00:00Z",
     }
 )
@@ -205,6 +266,7 @@ class AccountOut(TypedDict):
     max_messages_per_connection: int
     limits: LimitsOut
     on_unknown: str
+    retry: RetryOut
     created_at: str
 
 
@@ -293,12 +355,23 @@ class TokensOut(TypedDict):
     next_cursor: str | None
 
 
+def retry_out(retry: RetrySettings) -> RetryOut:
+    """How retries differ."""
+    return RetryOut(
+        schedule=None if retry.schedule is None else [show_duration(delay) for delay in retry.schedule],
+        jitter=retry.jitter,
+        max_age=None if retry.max_age is None else show_duration(retry.max_age),
+        max_attempts=retry.max_attempts,
+    )
+
+
 def tenant_out(tenant: Tenant) -> TenantOut:
     """A tenant."""
     return TenantOut(
         id=tenant.id,
         name=tenant.name,
         default_account=tenant.default_account,
+        retry=retry_out(tenant.retry),
         created_at=rfc3339(tenant.created_at),
     )
 
@@ -322,6 +395,7 @@ def account_out(account: Account) -> AccountOut:
             per_day=account.limits.per_day,
         ),
         on_unknown=account.on_unknown,
+        retry=retry_out(account.retry),
         created_at=rfc3339(account.created_at),
     )
 

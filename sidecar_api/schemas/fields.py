@@ -25,6 +25,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from relay.clock import DAY, SECOND, read_duration, show_duration
 from relay.compose.header import HEADER_NAME, check_value
 from relay.compose.mailbox import check_name, parse_mailbox
 from relay.intake.controls import (
@@ -59,6 +60,7 @@ class Strict(BaseModel):
 
 MAX_HEADER_VALUE = 8192
 MAX_FILENAME = 255
+SHORTEST_DELAY, LONGEST_DELAY = SECOND, 365 * DAY
 _STRUCTURAL = frozenset(
     {"from", "to", "cc", "bcc", "reply-to", "subject", "sender", "date", "message-id", "mime-version"}
     | {"received", "dkim-signature", "return-path"}
@@ -111,6 +113,13 @@ def _time(value: object, info: ValidationInfo) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be an RFC 3339 time, epoch seconds, or a delay such as +15m")
     return read_time(str(value), _reading(info).now)
+
+
+def _duration(value: object) -> int:
+    duration = read_duration(_text(value))
+    if not SHORTEST_DELAY <= duration <= LONGEST_DELAY:
+        raise ValueError(f"must lie between {show_duration(SHORTEST_DELAY)} and {show_duration(LONGEST_DELAY)}")
+    return duration
 
 
 def _metadata(value: object) -> str:
@@ -228,6 +237,11 @@ SenderIn = Annotated[
 ]
 PriorityIn = Annotated[Priority, PlainValidator(_priority), WithJsonSchema(_PRIORITY)]
 TimeIn = Annotated[int, PlainValidator(_time), WithJsonSchema(_TIME)]
+DurationIn = Annotated[
+    int,
+    PlainValidator(_duration),
+    _string(pattern=r"^\d{1,12} *(ms|s|m|h|d|w)$", description="such as 30s, 5m, 1h, 2d"),
+]
 BatchName = Annotated[str, PlainValidator(_from_text(read_batch)), _string(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 AccountRef = Annotated[str, PlainValidator(_from_text(read_account)), _string(pattern=f"^{IDENTIFIER.pattern}$")]
 ClientId = Annotated[str, PlainValidator(_from_text(read_identifier)), _string(minLength=1, maxLength=255)]

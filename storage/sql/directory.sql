@@ -18,7 +18,7 @@ RETURNING CAST(value AS BIGINT);
 SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
 
 -- {tenant_columns}: in the order of rows.read_tenant
-id, name, default_account, created_at
+id, name, default_account, created_at, retry
 
 -- tenant: one
 SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
@@ -27,10 +27,10 @@ SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
 SELECT {tenant_columns} FROM tenants ORDER BY id;
 
 -- insert_tenant: a new one; nothing where the id is taken
-INSERT INTO tenants ({tenant_columns}) VALUES (:id, :name, :default_account, :created_at) ON CONFLICT DO NOTHING;
+INSERT INTO tenants ({tenant_columns}) VALUES (:id, :name, :default_account, :created_at, :retry) ON CONFLICT DO NOTHING;
 
 -- update_tenant: what can be changed of it
-UPDATE tenants SET name = :name, default_account = :default_account WHERE id = :id;
+UPDATE tenants SET name = :name, default_account = :default_account, retry = :retry WHERE id = :id;
 
 -- set_default_account: of a tenant
 UPDATE tenants SET default_account = :account WHERE id = :tenant;
@@ -49,7 +49,7 @@ SELECT 1 WHERE EXISTS (
 
 -- {account_columns}: in the order of rows.read_account
 tenant_id, id, kind, host, port, tls, login, password, max_connections, max_messages_per_connection,
-per_minute, per_hour, per_day, on_unknown, guarded, version, created_at
+per_minute, per_hour, per_day, on_unknown, guarded, version, created_at, retry
 
 -- account: one of an owner
 SELECT {account_columns} FROM accounts WHERE tenant_id = :owner AND id = :account;
@@ -63,7 +63,7 @@ ORDER BY tenant_id, id;
 INSERT INTO accounts ({account_columns})
 VALUES (
     :tenant_id, :id, :kind, :host, :port, :tls, :login, :password, :max_connections, :max_messages_per_connection,
-    :per_minute, :per_hour, :per_day, :on_unknown, :guarded, :version, :created_at
+    :per_minute, :per_hour, :per_day, :on_unknown, :guarded, :version, :created_at, :retry
 )
 ON CONFLICT DO NOTHING;
 

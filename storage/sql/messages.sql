@@ -39,10 +39,11 @@ INSERT INTO recipients (message_id, position, address, delivery, state, attempts
 SELECT message_id, position, address, delivery, state, attempts FROM given;
 
 -- insert_deliveries: deliveries, leased by this instance where that is asked for
--- rows: message_id text, number bigint, tenant_id text, queue_key text, priority bigint, due bigint, leased bigint
-INSERT INTO deliveries (message_id, number, tenant_id, queue_key, priority, due, state, attempt, holder, lease_until)
+-- rows: message_id text, number bigint, tenant_id text, queue_key text, priority bigint, due bigint, expires_at bigint, leased bigint
+INSERT INTO deliveries
+    (message_id, number, tenant_id, queue_key, priority, due, expires_at, state, attempt, holder, lease_until)
 SELECT
-    message_id, number, tenant_id, queue_key, priority, due,
+    message_id, number, tenant_id, queue_key, priority, due, expires_at,
     CASE leased WHEN 1 THEN 'leased' ELSE 'ready' END,
     leased,
     CASE leased WHEN 1 THEN CAST(:holder AS TEXT) END,

@@ -70,10 +70,13 @@ def test_accounts(instance: Instance, tenant: str) -> None:
             "--max-connections",
             "3",
         ),
+        *("--on-unknown", "hold", "--retry-schedule", "30s, 5m", "--retry-jitter", "20%", "--max-attempts", "4"),
         stdin="hunter2\n",
     )
     assert made["port"] == 465
     assert made["limits"] == {"per_minute": None, "per_hour": 100, "per_day": None}
+    assert made["on_unknown"] == "hold"
+    assert made["retry"] == {"schedule": ["30s", "5m"], "jitter": 0.2, "max_age": None, "max_attempts": 4}
     assert (made["has_password"], made["max_connections"]) == (True, 3)
     assert instance.json("tenants", "show", tenant)["default_account"] == "main"
     shown = instance.run("accounts", "show", "main")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND
-from relay.config.values import FLAG, Kind, duration, durations, optional, percent, show_duration, show_size, size
+from relay.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, show_duration
+from relay.config.values import FLAG, Kind, duration, durations, optional, percent, show_size, size
 
 DURATION: Kind[Any] = duration(0, 365 * DAY)
 SIZE: Kind[Any] = size(0, 2**40)

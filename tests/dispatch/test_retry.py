@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from relay.clock import DAY, HOUR, MINUTE, SECOND
 from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from relay.dispatch.retry import DEFAULT_SCHEDULE, RetryPolicy, spread_of
+from relay.model.tenant import RetrySettings
 from tests.support.clock import START
 
 NOW = START
@@ -30,7 +33,16 @@ LASTING = RetryPolicy(jitter=0, max_age=1 * DAY)
         (LASTING, 6, 4 * HOUR, 2 * HOUR),  # the last step again
         (LASTING, 6, 22 * HOUR, 2 * HOUR),
         (LASTING, 6, 22 * HOUR + 1, None),
-        (LASTING, 1, 2 * DAY, 1 * MINUTE),
+        (LASTING, 1, 2 * DAY, None),  # too old is too old, wherever the schedule stands
+        (RetryPolicy(jitter=0, max_age=10 * MINUTE), 2, 1 * MINUTE, 5 * MINUTE),
+        (RetryPolicy(jitter=0, max_age=10 * MINUTE), 3, 6 * MINUTE, None),
+        (RetryPolicy(jitter=0, max_attempts=3), 2, 0, 5 * MINUTE),
+        (RetryPolicy(jitter=0, max_attempts=3), 3, 0, None),
+        (RetryPolicy(jitter=0, max_attempts=8), 7, 0, 2 * HOUR),  # the last step again
+        (RetryPolicy(jitter=0, max_attempts=8), 8, 0, None),
+        (RetryPolicy(jitter=0, max_attempts=1), 1, 0, None),
+        (RetryPolicy(jitter=0, max_attempts=20, max_age=DAY), 7, 23 * HOUR, None),
+        (RetryPolicy(jitter=0, max_attempts=7, max_age=DAY), 7, HOUR, None),
         (RetryPolicy((), max_age=DAY), 1, 0, None),
         (RetryPolicy((7 * SECOND,), jitter=0), 1, 0, 7 * SECOND),
         (RetryPolicy((7 * SECOND,), jitter=0), 2, 0, None),
@@ -39,6 +51,62 @@ LASTING = RetryPolicy(jitter=0, max_age=1 * DAY)
 def test_schedule(policy: RetryPolicy, attempts: int, age: int, delay: int | None) -> None:
     at = policy.next_attempt(attempts, NOW - age, NOW, 0.5)
     assert at == (None if delay is None else NOW + delay)
+
+
+@pytest.mark.parametrize(
+    ("policy", "attempts", "age", "hint", "delay"),
+    [
+        (EXACT, 1, 0, 300 * SECOND, 300 * SECOND),  # longer than the schedule
+        (EXACT, 4, HOUR, 30 * SECOND, 30 * SECOND),  # sooner than the schedule
+        (EXACT, 1, 0, 0, 5 * SECOND),
+        (EXACT, 1, 0, 9 * DAY, 2 * HOUR),
+        (RetryPolicy(jitter=0, hint_min=MINUTE, hint_max=10 * MINUTE), 1, 0, 1, MINUTE),
+        (RetryPolicy(jitter=0, hint_min=MINUTE, hint_max=10 * MINUTE), 1, 0, HOUR, 10 * MINUTE),
+        (RetryPolicy(jitter=0, hint_max=None), 1, 0, HOUR, MINUTE),  # not followed
+        (EXACT, 6, 3 * MINUTE, 30 * SECOND, 2 * HOUR),  # retries that were asked for sooner do not end it sooner
+        (EXACT, 7, 4 * HOUR, 30 * SECOND, None),
+        (RetryPolicy(jitter=0, max_attempts=6), 6, 3 * MINUTE, 30 * SECOND, None),
+        (RetryPolicy(jitter=0, max_age=HOUR), 1, 59 * MINUTE, 2 * MINUTE, None),
+        (RetryPolicy(()), 1, 0, 30 * SECOND, None),
+    ],
+)
+def test_what_a_reply_asks_for_is_kept_within_bounds(
+    policy: RetryPolicy, attempts: int, age: int, hint: int, delay: int | None
+) -> None:
+    at = policy.next_attempt(attempts, NOW - age, NOW, 0.5, hint=hint)
+    assert at == (None if delay is None else NOW + delay)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_jitter_never_shortens_what_a_reply_asks_for(spread: float) -> None:
+    at = RetryPolicy().next_attempt(1, NOW, NOW, spread, hint=300 * SECOND)
+    assert at is not None
+    assert 300 * SECOND <= at - NOW <= 330 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("account", "tenant", "expected"),
+    [
+        (RetrySettings(), RetrySettings(), EXACT),
+        (RetrySettings(max_attempts=2), RetrySettings(max_attempts=5), replace(EXACT, max_attempts=2)),
+        (RetrySettings(), RetrySettings(max_attempts=5), replace(EXACT, max_attempts=5)),
+        (
+            RetrySettings(schedule=(SECOND,)),
+            RetrySettings(jitter=0.3, max_age=DAY),
+            RetryPolicy((SECOND,), max_age=DAY, jitter=0.3),
+        ),
+        (RetrySettings(jitter=0.0), RetrySettings(jitter=0.3), EXACT),
+    ],
+)
+def test_the_account_s_word_wins_over_the_tenant_s_and_that_over_the_instance_s(
+    account: RetrySettings, tenant: RetrySettings, expected: RetryPolicy
+) -> None:
+    assert EXACT.with_settings(account, tenant) == expected
+
+
+@pytest.mark.parametrize(("policy", "until"), [(EXACT, 5 * DAY), (LASTING, DAY), (RetryPolicy(max_wait=HOUR), HOUR)])
+def test_mail_waits_for_an_account_that_is_out_of_order_but_not_for_ever(policy: RetryPolicy, until: int) -> None:
+    assert policy.waits_until(NOW) == NOW + until
 
 
 @pytest.mark.parametrize(("spread", "share"), [(0.0, 0.9), (0.5, 1.0), (0.999999, 1.1)])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from relay.model.tenant import AccountKind, Limits, TlsMode
+from relay.clock import DAY, HOUR, SECOND
+from relay.model.tenant import AccountKind, Limits, OnUnknown, RetrySettings, TlsMode
 from relay.secrets import verify
 from sidecar_api.schemas import directory as shapes
 from sidecar_api.schemas.instance import ProbeOut
@@ -19,12 +20,15 @@ def check(shape: type, value: Any) -> None:
 
 
 async def test_a_tenant_and_its_first_token(door: Door) -> None:
-    made = await door.ask("POST", "/v1/tenants", "admin", json={"id": "acme", "name": "Acme & Söhne"})
+    made = await door.ask(
+        "POST", "/v1/tenants", "admin", json={"id": "acme", "name": "Acme & Söhne", "retry": {"max_attempts": 3}}
+    )
     assert made.status == 201
     check(shapes.IssuedTokenOut, made.json)
     assert (await door.ask("GET", "/v1/messages", made.json["token"])).status == 200
     shown = await door.ask("GET", "/v1/tenants/acme", "admin")
     check(shapes.TenantOut, shown.json)
+    assert shown.json["retry"] == {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 3}
     check(shapes.TenantsOut, (await door.ask("GET", "/v1/tenants", "admin")).json)
     assert (await door.ask("POST", "/v1/tenants", "admin", json={"id": "acme"})).status == 409
     assert (await door.ask("DELETE", "/v1/tenants/acme", "admin")).status == 204
@@ -48,6 +52,7 @@ async def test_an_account_is_stored_as_said(door: Door) -> None:
         "limits": {"per_minute": 10, "per_day": 5000},
         "max_connections": 3,
         "on_unknown": "hold",
+        "retry": {"schedule": ["30s", "1h"], "jitter": 0, "max_age": "2d", "max_attempts": 7},
         "default": True,
     }
     made = await door.ask("POST", "/v1/accounts", json=body)
@@ -61,6 +66,10 @@ async def test_an_account_is_stored_as_said(door: Door) -> None:
         TlsMode.IMPLICIT,
     )
     assert account.limits == Limits(10, None, 5000)
+    assert account.on_unknown is OnUnknown.HOLD
+    assert account.retry == RetrySettings((30 * SECOND, HOUR), 0, 2 * DAY, 7)
+    shown = (await door.ask("GET", "/v1/accounts/main2")).json
+    assert shown["retry"] == {"schedule": ["30s", "1h"], "jitter": 0, "max_age": "2d", "max_attempts": 7}
     assert account.password == "p"
     assert account.guarded
     assert door.directory.by_tenant["a"].default_account == "main2"
@@ -86,6 +95,11 @@ async def test_an_account_is_stored_as_said(door: Door) -> None:
         ({"password": "p"}, {"/password"}),
         ({"limits": {"per_hour": 0, "per_week": 1}}, {"/limits/per_hour", "/limits/per_week"}),
         ({"kind": "mx"}, {"/kind"}),
+        ({"on_unknown": "maybe"}, {"/on_unknown"}),
+        ({"retry": {"schedule": []}}, {"/retry/schedule"}),
+        ({"retry": {"schedule": ["1m", "soon"]}}, {"/retry/schedule/1"}),
+        ({"retry": {"schedule": ["10ms"], "jitter": 0.6}}, {"/retry/schedule/0", "/retry/jitter"}),
+        ({"retry": {"max_age": 5, "max_attempts": 0}}, {"/retry/max_age", "/retry/max_attempts"}),
     ],
 )
 async def test_an_account_that_is_none(door: Door, change: dict[str, Any], paths: set[str]) -> None:

@@ -19,6 +19,7 @@ from relay.model.tenant import (
     Credential,
     Limits,
     OnUnknown,
+    RetrySettings,
     Scope,
     Tenant,
     TlsMode,
@@ -41,9 +42,10 @@ def at_once(look_up: Awaitable[Any]) -> Any:
 
 async def test_tenants(store: Store) -> None:
     directory = store.directory
-    await directory.add_tenant(Tenant("b", "B", None, 1))
+    patient = Tenant("b", "B", None, 1, RetrySettings(max_age=9))
+    await directory.add_tenant(patient)
     assert [tenant.id for tenant in await directory.tenants()] == [TENANT, "b"]
-    assert await directory.tenant("b") == Tenant("b", "B", None, 1)
+    assert await directory.tenant("b") == patient
     for taken in ("b", INSTANCE):
         with pytest.raises(Conflict):
             await directory.add_tenant(Tenant(taken, "again", None, 1))
@@ -69,10 +71,12 @@ async def test_an_account_comes_back_whole(store: Store) -> None:
         OnUnknown.HOLD,
         guarded=True,
         created_at=5,
+        retry=RetrySettings((1, 2), 0.5, 3, 4),
     )
     await store.directory.add_account(account, default=False)
     found = await store.directory.owned_account(TENANT, "full")
     assert found.version > 1
+    assert found.retry == account.retry
     assert (found.password, found.limits, found.guarded, found.tls) == (
         "pässword",
         Limits(1, 2, None),
