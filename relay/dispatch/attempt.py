@@ -105,15 +105,18 @@ class Attempter:
         if not lane.breaker.is_closed:
             lane.breaker = type(lane.breaker)()
             self._log.note("account_resumed", {"account": lane.queue_key})
+        self._measure(delivery, attempt)
+        retry = self._retry
+        if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
+            retry = await self._policy(delivery, account)
+        return settle_attempt(delivery, attempt, retry, account.on_unknown, self._clock.now())
+
+    def _measure(self, delivery: LeasedDelivery, attempt: Attempt) -> None:
         for outcome in attempt.outcomes:
             self._metrics.outcome(outcome.verdict, outcome.category)
             if outcome.verdict is Verdict.SENT:
                 since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
-        retry = self._retry
-        if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
-            retry = await self._policy(delivery, account)
-        return settle_attempt(delivery, attempt, retry, account.on_unknown, self._clock.now())
 
     async def _policy(self, delivery: LeasedDelivery, account: Account) -> RetryPolicy:
         """The account's, then the tenant's, then the instance's, as they are now."""
