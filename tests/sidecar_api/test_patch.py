@@ -123,3 +123,15 @@ async def test_of_many_with_one_tag_one_succeeds(door: Door) -> None:
     )
     assert sorted(answer.status for answer in answers) == [200] + [412] * 19
     assert orjson.loads((await door.ask("GET", TENANT, "admin")).body)["name"] in {str(number) for number in range(20)}
+
+
+async def test_the_retries_of_a_tenant_change_one_by_one(door: Door) -> None:
+    for change, expected in (
+        ({"schedule": ["1m", "2h"], "max_attempts": 4}, {"schedule": ["1m", "2h"], "max_attempts": 4}),
+        ({"max_age": "2d", "max_attempts": None}, {"schedule": ["1m", "2h"], "max_age": "2d"}),
+    ):
+        answer = await door.ask(
+            "PATCH", TENANT, "admin", data=orjson.dumps({"retry": change}), headers={"Content-Type": MERGE_PATCH}
+        )
+        assert answer.status == 200, answer.json
+        assert {name: value for name, value in answer.json["retry"].items() if value is not None} == expected
