@@ -27,12 +27,22 @@ from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.door_log import DoorLog
-from relay.errors import Rejected, StoreUnavailable
+from relay.errors import StoreUnavailable
 from relay.ingress.listener import Listener, SmtpDoor, server_tls
 from relay.ingress.settings import AuthWithoutTls, BareNewlines, DoorSettings
 from relay.instance import holder_name
 from relay.intake.accept import Intake, IntakeSettings
 from relay.intake.admission import Admission
+from relay.machine import (
+    MEMORY_SHARE,
+    Places,
+    free_space,
+    give_back_memory,
+    memory_limit,
+    raise_descriptor_limit,
+    resident_memory,
+    share_out,
+)
 from relay.maillog import LogFormat, MailLog
 from relay.metrics import Metrics
 from relay.service import WATCHDOG, notify, watchdog_interval
@@ -56,6 +66,7 @@ class Relay:
         self.clock = SystemClock()
         self.metrics = Metrics()
         self.log = MailLog(self.clock, LogFormat(config.server.log_format))
+        self.places = _share_descriptors(config)
         self.admission = self._build_admission()
         self.pool = self._build_pool()
         self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
@@ -80,7 +91,15 @@ class Relay:
         paths += [config.storage.spool] if config.storage.spool else []
         existing = tuple(dict.fromkeys(path for path in paths if path.exists()))
         return Admission(
-            self.clock, max_messages=config.queue.max_messages, min_free=config.storage.min_free, paths=existing
+            self.clock,
+            self.metrics,
+            max_messages=config.queue.max_messages,
+            free_space=lambda: min(map(free_space, existing)),
+            min_free=config.storage.min_free,
+            memory=resident_memory,
+            max_memory=config.server.max_memory or int(memory_limit() * MEMORY_SHARE),
+            relieve=give_back_memory,
+            store=self.store.ailment,
         )
 
     def _build_pool(self) -> Pool:
@@ -125,7 +144,7 @@ class Relay:
             queue=self.store.queue,
             attempter=attempter,
             clock=self.clock,
-            max_concurrent=self.config.delivery.max_concurrent,
+            max_concurrent=self.places.attempts,
             active=False,
             on_done=self.admission.one_done,
         )
@@ -164,15 +183,13 @@ class Relay:
 
     async def ill_parts(self) -> Mapping[str, str]:
         """What keeps the relay from being ready."""
-        ill = {}
+        ill = {str(part): why for part, why in self.admission.ill_parts().items()}
         try:
             await self.store.ready()
         except StoreUnavailable as error:
             ill["store"] = str(error)
-        try:
-            self.admission.check()
-        except Rejected as refusal:
-            ill["admission"] = refusal.reply.text
+        if self.admission.stopping:
+            ill["instance"] = "shutting down"
         return ill
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -204,12 +221,14 @@ class Relay:
             auth_without_tls=AuthWithoutTls(smtp.auth_without_tls),
             bare_newlines=BareNewlines(smtp.bare_newlines),
             loopback_tenant=smtp.loopback_tenant or None,
-            max_connections=smtp.max_connections,
+            max_connections=self.places.smtp,
             max_connections_per_client=smtp.max_connections_per_client,
             command_timeout=smtp.command_timeout / SECOND,
+            session_timeout=smtp.session_timeout / SECOND,
             data_timeout=smtp.data_timeout / SECOND,
+            min_data_rate=smtp.min_data_rate,
         )
-        observer = DoorLog(self.log, self.metrics)
+        observer = DoorLog(self.log, self.metrics, self.clock)
         self._door = SmtpDoor(self.intake, self.store.directory, settings, self.clock, tls=self._tls, observer=observer)
         await self._door.start(listeners)
 
@@ -254,6 +273,22 @@ async def open_configured(config: Config) -> Store:
         spool=config.storage.spool,
         inline_limit=config.storage.inline_limit,
     )
+
+
+def _share_descriptors(config: Config) -> Places:
+    """How many connections there may be of each kind, by what is configured and what the system allows."""
+    wanted = Places(config.smtp.max_connections, config.api.max_connections, config.delivery.max_concurrent)
+    descriptors = raise_descriptor_limit()
+    places = share_out(descriptors, wanted)
+    if places != wanted:
+        log.warning(
+            "%d file descriptors allow %d SMTP and %d API connections and %d attempts: raise LimitNOFILE (ulimit -n)",
+            descriptors,
+            places.smtp,
+            places.api,
+            places.attempts,
+        )
+    return places
 
 
 async def _feed_watchdog() -> None:

@@ -53,9 +53,16 @@ class MailLog:
                 facts["next_attempt_at"] = rfc3339(int(due))
             self._add(event.at, event.message, event.kind.value, facts)
 
-    def rejected(self, door: str, peer: str, by: str, sender: str, reply: str) -> None:
-        """A message that was refused at a door: it has no id, and is the client's still."""
-        facts = {"door": door, "peer": peer, "by": by, "from": sender, "reply": reply}
+    def rejected(self, door: str, peer: str, by: str, sender: str, reply: str, left_out: int = 0) -> None:
+        """A message that was refused at a door: it has no id, and is the client's still. `left_out`: so many more were."""
+        facts: Facts = {
+            "door": door,
+            "peer": peer,
+            "by": by,
+            "from": sender,
+            "reply": reply,
+            "left_out": left_out or None,
+        }
         self._add(self._clock.now(), "-", "rejected", facts)
 
     def note(self, kind: str, facts: Facts) -> None:

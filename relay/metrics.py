@@ -50,6 +50,21 @@ class Metrics:
         self.connections_refused = Counter(
             "stagepost_smtp_connections_refused", "SMTP connections refused for their number", registry=r
         )
+        self.admission_level = Gauge(
+            "stagepost_admission_level",
+            "What may run short, as a share of its mark: at 1 no mail is accepted",
+            ["part"],
+            registry=r,
+        )
+        self.admission_closed = Gauge(
+            "stagepost_admission_closed", "Whether a part keeps the doors closed for new mail", ["part"], registry=r
+        )
+        self.admission_refused = Counter(
+            "stagepost_admission_refused",
+            "Messages refused before they began, by the part at fault",
+            ["part"],
+            registry=r,
+        )
         self.auth_failed = Counter("stagepost_auth_failed", "Failed logins, by door", ["door"], registry=r)
         self.delivery_seconds = Histogram(
             "stagepost_delivery_seconds", "From acceptance (or send-at) to sent", buckets=_SECONDS, registry=r

@@ -53,7 +53,13 @@ async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequ
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, relay.reload_certificate)
-    site = await start_site(relay.api(), sockets=api, unix_path=config.api_socket, shutdown_timeout=API_GRACE)
+    site = await start_site(
+        relay.api(),
+        sockets=api,
+        unix_path=config.api_socket,
+        max_connections=relay.places.api,
+        shutdown_timeout=API_GRACE,
+    )
     await relay.start(smtp)
     banner = Banner(
         version=__version__,

@@ -13,14 +13,17 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from sidecar_api.problems import UNEXPECTED, of_status
+from sidecar_api.problems import MEDIA_TYPE, RETRY_AFTER, UNEXPECTED, Problem, of_status
 
 log = logging.getLogger(__name__)
+
+_FULL = Problem(503, "too_many_connections", "too many connections, try again later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +115,51 @@ class _Connection(RequestHandler):
         return response
 
 
-class _Server(web.Server):
-    """Makes a connection for each client."""
+class _Doorstep(asyncio.Protocol):
+    """Where a connection stands when there are many: one over the network is told so, the command line still comes in."""
 
-    def __init__(self, *args: Any, patience: Patience, **kwargs: Any) -> None:
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
+        sock = stream.get_extra_info("socket")
+        if sock is not None and sock.family == socket.AF_UNIX:
+            connection = self._server.connection()
+            stream.set_protocol(connection)
+            connection.connection_made(stream)
+            return
+        body = orjson.dumps(_FULL.body())
+        head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        stream.write(f"{head}Retry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode() + body)
+        stream.close()
+
+
+class _Server(web.Server):
+    """Makes a connection for each client, while there is room."""
+
+    def __init__(self, *args: Any, patience: Patience, max_connections: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.patience = patience
+        self._max_connections = max_connections
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # not only aiohttp's
+        return self.connection() if len(self._connections) < self._max_connections else _Doorstep(self)
+
+    def connection(self) -> _Connection:
+        """For one client more."""
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class _Runner(web.AppRunner):
     """Starts and stops the application, with connections of ours."""
 
-    def __init__(self, app: web.Application, *, patience: Patience, shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, *, patience: Patience, max_connections: int, shutdown_timeout: float
+    ) -> None:
         super().__init__(app, access_log=None, keepalive_timeout=patience.idle, shutdown_timeout=shutdown_timeout)
         self._patience = patience
+        self._max_connections = max_connections
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()  # starts and freezes the application
@@ -136,6 +167,7 @@ class _Runner(web.AppRunner):
             self.app._handle,  # noqa: SLF001  # the only way to a server class of ours
             request_factory=self.app._make_request,  # noqa: SLF001
             patience=self._patience,
+            max_connections=self._max_connections,
             access_log=None,
             keepalive_timeout=self._patience.idle,
             logger=log,
@@ -167,13 +199,14 @@ async def start_site(
     sockets: Sequence[socket.socket] = (),
     unix_path: Path | None = None,
     patience: Patience = Patience(),  # frozen
+    max_connections: int = 500,
     shutdown_timeout: float = 30,
 ) -> Site:
-    """Serve `app` on bound TCP sockets and on a Unix socket of mode 0600, whose callers are admins.
+    """Serve `app` on bound TCP sockets and on a Unix socket of mode 0600, whose callers are admins and always find room.
 
     OSError where the path is in use by a running relay, or cannot be made.
     """
-    runner = _Runner(app, patience=patience, shutdown_timeout=shutdown_timeout)
+    runner = _Runner(app, patience=patience, max_connections=max_connections, shutdown_timeout=shutdown_timeout)
     await runner.setup()
     try:
         for one in sockets if unix_path is None else (_bind_unix(unix_path), *sockets):

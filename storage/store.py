@@ -18,6 +18,7 @@ from storage.database import Database
 from storage.directory import Directory
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
+from storage.pulse import Pulse
 from storage.queue import OpenCallback, Queue, ReadyCallback
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
@@ -47,6 +48,7 @@ class Store:
     def __init__(
         self,
         database: Database,
+        pulse: Pulse,
         queue: Queue,
         contents: Contents,
         archive: Archive,
@@ -61,6 +63,7 @@ class Store:
         self.directory = directory
         self.is_new = is_new
         self._database = database
+        self._pulse = pulse
         self._queue = queue
         self._contents = contents
         self._directory = directory
@@ -79,6 +82,10 @@ class Store:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have told that tenants, accounts, credentials or tokens have changed."""
         self._directory.cache.on_forget.append(callback)
+
+    def ailment(self) -> str | None:
+        """What keeps it from taking anything in, as far as is known without asking; None: nothing."""
+        return self._pulse.ailment()
 
     async def ready(self) -> None:
         """Whether the store answers: raises StoreUnavailable."""
@@ -102,6 +109,7 @@ class Store:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)
         await self._queue.close()
+        await self._pulse.close()
         await self._database.close()
 
     # -- hearing other instances (storage.database.Hearing) -------------------------------------------------------------
@@ -216,8 +224,9 @@ async def _assemble(
         for store in told:
             store.tell_open(queue_key)
 
+    pulse = Pulse(database, clock)
     queue = Queue(
-        database,
+        pulse,
         holder=holder,
         lease=lease,
         clock=clock,
@@ -229,7 +238,7 @@ async def _assemble(
     is_used = await database.read(fetch_one("is_used"))
     if released := await queue.release_former_life():
         log.info("%d deliveries were being attempted when this instance last ended: ready again", released)
-    store = Store(database, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None)
+    store = Store(database, pulse, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None)
     told.append(store)
     return store
 

@@ -79,6 +79,11 @@ class Server:
         "", DERIVED_PATH, "Everything of this instance; empty: ~/.local/share/stagepost, by XDG_DATA_HOME"
     )
     workers: int = key("1", number(1, 64), "Processes that share the doors")
+    max_memory: int | None = key(
+        "",
+        optional(size(64 * MIB, 1024 * GIB)),
+        "Memory in use above which no mail is accepted (452, 503); empty: three quarters of what is allowed us",
+    )
     shutdown_timeout: int = key(
         "30s", duration(SECOND, HOUR), "How long attempts in flight may take to finish at a stop"
     )
@@ -130,6 +135,10 @@ class Smtp:
     max_recipients: int = key("1000", number(1, 100_000), "The most recipients of one message, at either door")
     command_timeout: int = key("5m", duration(SECOND, HOUR), "How long a client may be silent between commands")
     data_timeout: int = key("60s", duration(SECOND, HOUR), "How long a client may be silent within a message")
+    min_data_rate: int = key(
+        "1KiB", size(1, GIB), "Octets a second, on average, that a message must come with after its first 30 s"
+    )
+    session_timeout: int = key("20m", duration(SECOND, DAY), "How long a client may stay without handing in a message")
     bare_newlines: BareNewlines = key(
         "refuse", choice(BareNewlines), "A CR or LF that stands alone: refuse (550 5.5.2) or normalise to CRLF"
     )
@@ -147,6 +156,7 @@ class Api:
     listen: tuple[Endpoint, ...] = key(
         "127.0.0.1:8025", ENDPOINTS, "Where to listen; the command line needs none of it"
     )
+    max_connections: int = key("500", number(1, 100_000), "Connections at once; more are answered 503")
     max_body: int = key("50MiB", size(KIB, 2 * GIB), "The largest request body")
     request_timeout: int = key("30s", duration(SECOND, HOUR), "How long a client may take to send a request's header")
 

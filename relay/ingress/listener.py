@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
 import ssl
 from collections import Counter
@@ -30,7 +29,6 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 128
 _LAST_WAIT = 1.0
 """Seconds for sessions to end that have been aborted; the process goes on to its end without them."""
-_SHARE_OF_DESCRIPTORS = 0.7
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -100,9 +98,6 @@ class SmtpDoor:
         self._by_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        # Without descriptors left, accept fails at once and for ever, and so does the store: stay well below.
-        self._max_connections = min(settings.max_connections, max(1, int(descriptors * _SHARE_OF_DESCRIPTORS)))
 
     @property
     def sessions(self) -> int:
@@ -151,13 +146,15 @@ class SmtpDoor:
         """Why one more connection from `peer` is not taken; None: it is."""
         if self._stopping:
             return Refusal.SHUTTING_DOWN
-        if (
-            len(self._sessions) < self._max_connections
-            and self._by_client[peer] < self._context.settings.max_connections_per_client
-        ):
+        settings = self._context.settings
+        if len(self._sessions) >= settings.max_connections:
+            refusal = Refusal.TOO_MANY_CONNECTIONS
+        elif self._by_client[peer] >= settings.max_connections_per_client:
+            refusal = Refusal.TOO_MANY_FROM_CLIENT
+        else:
             return None
         self._context.observer.connection_refused(peer)
-        return Refusal.TOO_MANY_CONNECTIONS
+        return refusal
 
     def new_session(self, peer: str, *, loopback_listener: bool) -> Session:
         """A session for a connection that was admitted. It counts from now on."""

@@ -183,7 +183,9 @@ class Session(CommandLoop):
             raise ProtocolError(503, "5.5.1", "a mail transaction is open already")
         principal: Principal | None = None
         mail: MailCommand | None = None
+        intake = self._context.intake
         try:
+            intake.check_admission()  # first, since all else may have to ask a store that does not answer
             principal = await self._identity.principal()
             if principal is None:
                 first_tls = (
@@ -192,10 +194,8 @@ class Session(CommandLoop):
                 raise Rejected(Refusal.STARTTLS_FIRST if first_tls else Refusal.AUTH_REQUIRED)
             mail = parse_mail(arg or "", extended=self._extended)
             check_sender(principal, mail.sender)
-            intake = self._context.intake
             if mail.size is not None and mail.size > intake.max_size:
                 raise Rejected(Refusal.TOO_BIG, str(intake.max_size))
-            intake.check_admission()
         except Rejected as rejected:
             self._junk += 1
             self._report(rejected.reply, principal, mail.sender if mail else "")

@@ -1,71 +1,138 @@
-"""Admission: whether a new message may begin now (promise 8: above the high-water mark the doors say 452 / 503)."""
+"""Admission: whether a new message may begin now (promise 8: above a mark the doors say 451 and 452, or 503).
+
+A ladder of rungs. Each has a mark; at it the doors close, and open again below nine tenths of it, so that they do not
+flap. What is under way when a door closes may end. The number of connections is the doors' own affair.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
+import logging
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 
 from relay.clock import SECOND, Clock
 from relay.errors import Refusal, Rejected
+from relay.metrics import Metrics
 
 REOPEN = 0.9
-"""A door that closed for a full queue opens again below this share of the mark, so that it does not flap."""
 LOOK = SECOND
-"""How long a look at the disk is believed."""
+"""How long a look at disk and memory is believed."""
+MIB = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+class Part(StrEnum):
+    """What may run short; the name in readiness and metrics."""
+
+    STORE = "store"
+    QUEUE = "queue"
+    MEMORY = "memory"
+    DISK = "disk"
+
+
+REFUSALS = {
+    Part.STORE: Refusal.STORE_DOWN,
+    Part.QUEUE: Refusal.QUEUE_FULL,
+    Part.MEMORY: Refusal.MEMORY_LOW,
+    Part.DISK: Refusal.DISK_LOW,
+}
+
+
+def is_closed(level: float, was_closed: bool) -> bool:
+    """Whether a door is closed by what stands at `level`, as a share of its mark."""
+    return level >= (REOPEN if was_closed else 1.0)
 
 
 class Admission:
-    """Counts what is open in the queue and looks at the disk; raises where a new message would be one too many."""
+    """Counts what is open in the queue, looks at disk and memory, and asks after the store."""
 
     def __init__(
         self,
         clock: Clock,
+        metrics: Metrics,
         *,
         max_messages: int,
-        min_free: int,
-        paths: tuple[Path, ...],
-        free_space: Callable[[Path], int] | None = None,
+        free_space: Callable[[], int] | None = None,
+        min_free: int = 0,
+        memory: Callable[[], int] | None = None,
+        max_memory: int = 0,
+        relieve: Callable[[], None] = lambda: None,
+        store: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`paths`: where content and database grow; `min_free`: octets to keep free there."""
+        """`free_space`: octets left where content and database grow, at least `min_free`; `memory`: octets in use, at most
+        `max_memory`, and `relieve` may make them fewer; `store`: what ails it. What is not given is not looked at."""
         self.depth = 0
         """Deliveries not done yet, as far as this instance knows."""
         self.stopping = False
         self._clock = clock
+        self._metrics = metrics
         self._max_messages = max_messages
+        self._free_space = free_space
         self._min_free = min_free
-        self._paths = paths
-        self._free_space = free_space or _free_space
-        self._full = False
-        self._disk_low = False
-        self._looked_at = 0
+        self._memory = memory
+        self._max_memory = max_memory
+        self._relieve = relieve
+        self._store = store
+        self._ill: dict[Part, str] = {}
+        self._looked_at = -LOOK
+        for part in Part:
+            metrics.admission_closed.labels(part).set(0)
 
     def check(self) -> None:
-        """Raises Rejected: SHUTTING_DOWN or QUEUE_FULL."""
+        """Raises Rejected: SHUTTING_DOWN, STORE_DOWN, QUEUE_FULL, MEMORY_LOW or DISK_LOW."""
         if self.stopping:
             raise Rejected(Refusal.SHUTTING_DOWN)
-        if self.queue_full() or self.disk_low():
-            raise Rejected(Refusal.QUEUE_FULL)
+        if ill := self.ill_parts():
+            part = next(iter(ill))
+            self._metrics.admission_refused.labels(part).inc()
+            raise Rejected(REFUSALS[part])
 
     def one_done(self) -> None:
         """A delivery needs no more attempts."""
         self.depth -= 1
 
-    def queue_full(self) -> bool:
-        """Whether the queue has reached its mark and not come down from it yet."""
-        mark = self._max_messages * REOPEN if self._full else self._max_messages
-        self._full = self.depth >= mark
-        return self._full
-
-    def disk_low(self) -> bool:
-        """Whether one of the paths has less room than is to be kept free."""
-        now = self._clock.now()
-        if abs(now - self._looked_at) >= LOOK:
+    def ill_parts(self) -> Mapping[Part, str]:
+        """What keeps the doors closed, and for people: why."""
+        ailment = self._store()
+        if ailment is not None or Part.STORE in self._ill:
+            self._note(Part.STORE, ailment)
+        level = self.depth / max(1, self._max_messages)
+        if level >= REOPEN or Part.QUEUE in self._ill:
+            self._judge(Part.QUEUE, level, f"{self.depth} open deliveries; queue.max_messages is {self._max_messages}")
+        now = self._clock.boot()
+        if now - self._looked_at >= LOOK:
             self._looked_at = now
-            self._disk_low = any(self._free_space(path) < self._min_free for path in self._paths)
-        return self._disk_low
+            self._look()
+        return self._ill
 
+    def _look(self) -> None:
+        """At what costs a system call."""
+        if self._free_space is not None and self._min_free:
+            free = self._free_space()
+            why = f"{free // MIB} MiB are free; storage.min_free is {self._min_free // MIB} MiB"
+            self._judge(Part.DISK, self._min_free / max(1, free), why)
+        if self._memory is not None and self._max_memory:
+            used = self._memory()
+            why = f"{used // MIB} MiB are in use; server.max_memory is {self._max_memory // MIB} MiB"
+            self._judge(Part.MEMORY, used / self._max_memory, why)
+            if Part.MEMORY in self._ill:
+                self._relieve()
 
-def _free_space(path: Path) -> int:
-    figures = os.statvfs(path)
-    return figures.f_bavail * figures.f_frsize
+    def _judge(self, part: Part, level: float, why: str) -> None:
+        self._metrics.admission_level.labels(part).set(level)
+        self._note(part, why if is_closed(level, part in self._ill) else None)
+
+    def _note(self, part: Part, why: str | None) -> None:
+        """It is ill for a reason, or well."""
+        was_ill = part in self._ill
+        if why is None:
+            self._ill.pop(part, None)
+        else:
+            self._ill[part] = why
+        if was_ill != (why is not None):
+            self._metrics.admission_closed.labels(part).set(int(not was_ill))
+            if was_ill:
+                log.warning("mail is accepted again: %s is well", part)
+            else:
+                log.warning("no mail is accepted: %s: %s", part, why)

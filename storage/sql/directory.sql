@@ -14,6 +14,9 @@ DELETE FROM settings WHERE name = :name AND value = :value;
 UPDATE settings SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'configuration_version'
 RETURNING CAST(value AS BIGINT);
 
+-- touch_store: a write that changes nothing, to know whether one can be made
+UPDATE settings SET value = value WHERE name = 'configuration_version';
+
 -- is_used: whether anything was ever put in
 SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
 

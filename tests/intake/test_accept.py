@@ -227,7 +227,7 @@ async def test_a_door_may_know_better_what_a_key_stands_for(core: Core, server: 
 async def test_the_doors_are_told_of_a_full_queue_and_a_stop(core: Core, server: SmtpServer) -> None:
     core.intake.check_admission()
     core.admission.depth = 100_000
-    with pytest.raises(Rejected, match="insufficient system storage"):
+    with pytest.raises(Rejected, match="the queue is full"):
         core.intake.check_admission()
     core.admission.depth = 0
     core.admission.stopping = True

@@ -1,19 +1,17 @@
-"""The small rules of intake, by table: queue ids, who may send what, trace fields, admission."""
+"""The small rules of intake, by table: queue ids, who may send what, trace fields."""
 
 from __future__ import annotations
 
 import email
 import email.policy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.clock import DAY, HOUR, SECOND
+from relay.clock import DAY, HOUR
 from relay.errors import Refusal, Rejected
-from relay.intake.admission import LOOK, Admission
 from relay.intake.header import HeaderSection
 from relay.intake.policy import MAX_HOPS, check_hops, check_recipients, check_sender, settle_controls
 from relay.intake.queue_id import RANDOM_BITS, TIME_LETTERS, QueueIds, encode
@@ -216,56 +214,3 @@ def test_nothing_a_client_says_of_itself_leaves_its_place(helo: str) -> None:
 )
 def test_missing_fields_are_added(message_id: str | None, has_date: bool, added: bytes) -> None:
     assert missing_fields(HeaderSection(b"", {}, 0, message_id, has_date), "<new@relay>", NOW) == added
-
-
-# -- admission ----------------------------------------------------------------------------------------------------------
-
-
-def refused(admission: Admission) -> Refusal | None:
-    try:
-        admission.check()
-    except Rejected as rejected:
-        return rejected.refusal
-    return None
-
-
-def test_a_full_queue_closes_the_door_and_opens_it_below_nine_tenths() -> None:
-    admission = Admission(FakeClock(), max_messages=100, min_free=0, paths=())
-    seen = []
-    for depth in (99, 100, 120, 99, 91, 90, 89, 99, 100):
-        admission.depth = depth
-        seen.append(refused(admission) is None)
-    assert seen == [True, False, False, False, False, False, True, True, False]
-
-
-def test_a_disk_that_runs_full_is_looked_at_once_a_second() -> None:
-    clock = FakeClock()
-    free = {Path("/data"): 1000, Path("/spool"): 1000}
-    looks: list[Path] = []
-
-    def free_space(path: Path) -> int:
-        looks.append(path)
-        return free[path]
-
-    admission = Admission(clock, max_messages=10, min_free=500, paths=tuple(free), free_space=free_space)
-    assert refused(admission) is None
-    free[Path("/spool")] = 499
-    clock.advance(LOOK - 1)
-    assert refused(admission) is None
-    assert len(looks) == 2
-    clock.advance(1)
-    assert refused(admission) is Refusal.QUEUE_FULL
-    free[Path("/spool")] = 500
-    clock.step_back(2 * SECOND)  # a clock put back must not blind it
-    assert refused(admission) is None
-
-
-def test_the_real_disk_has_an_answer(tmp_path: Path) -> None:
-    assert refused(Admission(FakeClock(), max_messages=10, min_free=1, paths=(tmp_path,))) is None
-    assert refused(Admission(FakeClock(), max_messages=10, min_free=1 << 62, paths=(tmp_path,))) is Refusal.QUEUE_FULL
-
-
-def test_stopping_comes_first() -> None:
-    admission = Admission(FakeClock(), max_messages=0, min_free=0, paths=())
-    admission.stopping = True
-    assert refused(admission) is Refusal.SHUTTING_DOWN

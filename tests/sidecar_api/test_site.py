@@ -72,6 +72,44 @@ async def test_a_kept_connection_serves_on_after_that_time(site: Site) -> None:
     writer.close()
 
 
+async def test_beyond_its_connections_it_says_so_and_the_command_line_still_comes_in() -> None:
+    archive = Archive()
+    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as bound:
+        bound.setblocking(False)
+        path = Path(folder) / "api.sock"
+        site = await start_site(app, sockets=[bound], unix_path=path, max_connections=2)
+        tcp = next(port for port in site.ports if port)
+        kept = [await asyncio.open_connection("127.0.0.1", tcp) for _ in range(2)]
+        await _served(*kept[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", tcp)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 5\r\n" in answer
+        assert b'"code":"too_many_connections"' in answer
+        writer.close()
+        local = await asyncio.open_unix_connection(path)
+        await _served(*local)
+        local[1].close()
+        kept.pop()[1].close()
+        async with asyncio.timeout(5):
+            while True:
+                again = await asyncio.open_connection("127.0.0.1", tcp)
+                again[1].write(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                said = await again[0].read()
+                again[1].close()
+                if b" 200 OK" in said:
+                    break
+        for _, writer in kept:
+            writer.close()
+        await site.stop()
+
+
+async def _served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b" 200 OK" in await asyncio.wait_for(reader.readuntil(b"}"), 5)
+
+
 async def test_stopping_closes_idle_connections(site: Site) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.ports[0])
     writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")

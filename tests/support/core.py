@@ -220,7 +220,7 @@ def _assemble(
         log=log,
         metrics=metrics,
     )
-    admission = Admission(clock, max_messages=max_messages, min_free=0, paths=())
+    admission = Admission(clock, metrics, max_messages=max_messages)
     dispatcher = Dispatcher(
         queue=queue,
         attempter=attempter,
