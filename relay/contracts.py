@@ -97,10 +97,14 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How the queue stands, by queue key: deliveries by state, and the earliest due time."""
+    """How the queue stands, by queue key: deliveries by state, and the earliest due time of those that are ready.
+
+    `suspended` counts those that a claim has met and put aside; behind them more may stand as ready.
+    """
 
     queue_key: str
     ready: int
+    suspended: int
     leased: int
     held: int
     next_due: int | None
@@ -215,8 +219,8 @@ class Slot(Protocol):
 class Handover(Protocol):
     """How intake hands a delivery to dispatch without a detour through the store."""
 
-    def reserve(self, account: Account) -> Slot | None:
-        """A slot where the account's queue has a free connection and nothing older waits; else None."""
+    def reserve(self, account: Account, queue_key: str) -> Slot | None:
+        """A slot where the account has a free connection and nothing older waits for it; else None."""
 
     def wake(self, queue_key: str, due: int) -> None:
         """A delivery of this queue was committed as ready and is due at `due`."""

@@ -95,7 +95,7 @@ class Archive:
         """See MessageArchive."""
         found: dict[str, QueueCounts] = {}
         for queue_key, state, count, due in await self._database.read(fetch("queue_counts")):
-            known = found.get(queue_key) or QueueCounts(queue_key, 0, 0, 0, None)
+            known = found.get(queue_key) or QueueCounts(queue_key, 0, 0, 0, 0, None)
             found[queue_key] = replace(known, **{state: count}, next_due=due if state == "ready" else known.next_due)
         return [found[key] for key in sorted(found)]
 

@@ -45,13 +45,22 @@ def add_tenant(tenant: Tenant) -> Work[None]:
         raise Conflict(f"tenant {tenant.id} exists already")
 
 
+def find_tenant(tenant: str) -> Work[Tenant | None]:
+    """With its limits and what it has suspended; None where there is none."""
+    row = yield from fetch_one("tenant", {"tenant": tenant})
+    if row is None:
+        return None
+    domain_limits = yield from fetch("domain_limits", {"tenant": tenant})
+    suspensions = yield from fetch("suspensions", {"tenant": tenant})
+    return read_tenant(row, domain_limits, suspensions)
+
+
 def change_tenant(tenant: str, change: Callable[[Tenant], Tenant]) -> Work[Tenant]:
     """The tenant as it is now; NotFound, Invalid where there is no such account, and what `change` raises."""
     yield from begin_change()
-    row = yield from fetch_one("tenant", {"tenant": tenant})
-    if row is None:
+    current = yield from find_tenant(tenant)
+    if current is None:
         raise NotFound(f"no tenant {tenant}")
-    current = read_tenant(row)
     changed = change(current)
     if changed == current:
         return current
@@ -92,6 +101,8 @@ def delete_tenant(tenant: str) -> Work[None]:
     yield from execute("delete_credentials", {"tenant": tenant})
     yield from execute("delete_tokens", {"tenant": tenant})
     yield from execute("delete_accounts", {"owner": tenant})
+    yield from execute("delete_domain_limits", {"tenant": tenant})
+    yield from execute("delete_suspensions", {"tenant": tenant})
     yield from execute("delete_tenant", {"tenant": tenant})
 
 
@@ -159,7 +170,7 @@ def delete_account(owner: str, account: str) -> Work[None]:
     yield from begin_change()
     if not (yield from execute("delete_account", {"owner": owner, "account": account})):
         raise NotFound(f"no account {account}")
-    if (yield from _exists("is_waited_for", {"queue_key": f"{owner}/{account}"})):
+    if (yield from _exists("is_waited_for", {"first": f"{owner}/{account}/", "end": f"{owner}/{account}0"})):
         raise Conflict(f"mail waits for account {account}: cancel it, or wait until it is sent")
     yield from execute("forget_default_account", {"account": account})
     if owner == INSTANCE:

@@ -30,7 +30,7 @@ class Directory:
 
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""
-        found = await self.cache.get(("tenant", tenant), lambda: self._one("tenant", {"tenant": tenant}, read_tenant))
+        found = await self.cache.get(("tenant", tenant), lambda: self._database.read(configuration.find_tenant(tenant)))
         if found is None:
             raise NotFound(f"no tenant {tenant}")
         return found

@@ -1,4 +1,9 @@
-"""Leasing: claiming what is due with all that an attempt needs, renewing, and taking up what dead instances left."""
+"""Leasing: claiming what is due with all that an attempt needs, renewing, and taking up what dead instances left.
+
+A claim takes the first deliveries of one queue and then looks closer: what is suspended is put aside, marked so that no
+later claim meets it again; what its limits let through takes its slots; the rest goes back to its place. All of it is one
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +11,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay.clock import MINUTE
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
-from relay.model.message import Recipient
+from relay.model.limit import Slots
+from relay.model.message import Message, Recipient
 from storage.accepting import ready_notes
-from storage.limiting import account_key, grant_slots, take_slots
+from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
-from storage.windows import Window
-from storage.work import Values, Work, fetch, notify
+from storage.windows import Division, Limit, Meter, divide
+from storage.work import Values, Work, execute, fetch, notify
+
+AGEING = 3 * MINUTE
+"""What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
+that none starves. Level 0 goes before all, always."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A claim: up to `limit` deliveries of a queue, as far as its windows let them."""
+    """A claim: up to `limit` deliveries of a queue."""
 
     queue_key: str
     limit: int
-    windows: tuple[Window, ...] = ()
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """The keys of the limits under which each delivery takes a slot."""
-        return (account_key(self.queue_key),) if self.windows else ()
+    limits: tuple[Limit, ...] = ()
+    """Under which its mail goes; the caller has locked them."""
+    suspends: bool = False
+    """Whether the queue's tenant has suspended anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,66 +50,146 @@ class _Taken:
     attempt: int
 
     @property
-    def place(self) -> tuple[int, int, str, int]:
-        return self.priority, self.due, self.message, self.number
+    def key(self) -> DeliveryKey:
+        return self.message, self.number
+
+    @property
+    def fence(self) -> tuple[str, int, int]:
+        return self.message, self.number, self.attempt
+
+    @property
+    def place(self) -> tuple[bool, int, str, int]:
+        """As the claim orders them."""
+        return self.priority > 0, self.due + self.priority * AGEING, self.message, self.number
+
+
+@dataclass(slots=True)
+class _Catch:
+    """What one claim brought so far; `line` is in order."""
+
+    want: Wanted
+    line: list[_Taken]
+    drained: bool = False
+    """The queue had less than was asked for."""
+    again: bool = False
+    division: Division | None = None
+    blocked_until: int | None = None
 
 
 def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
     """Lease what is due; `lease`: holder, length, and the clocks where they are ours. Limits have been locked."""
-    taken: list[list[_Taken]] = []
-    blocked: list[int | None] = []
+    catches: list[_Catch] = []
     for want in wants:
-        some, blocked_until = yield from (_take_limited if want.windows else _take)(want, want.limit, lease)
-        taken.append(some)
-        blocked.append(blocked_until)
-    everything = [one for some in taken for one in some]
-    messages = yield from fetch(
-        "claimed_messages", given=[(key,) for key in dict.fromkeys(t.message for t in everything)]
-    )
+        catch = yield from (_catch_limited(want, lease) if want.limits else _catch(want, want.limit, lease))
+        catches.append(catch)
+    line = [one for catch in catches for one in catch.line]
+    recipients = yield from _fetch_recipients(line)
+    for catch in catches:
+        if catch.want.limits and catch.line:
+            yield from _take_slots(catch, recipients, lease)
+    leased = dict.fromkeys(one.message for catch in catches for _, one in _leased(catch))
+    messages = yield from fetch("claimed_messages", given=[(key,) for key in leased])
     known = {row[1]: (read_message(row, 1), row[0]) for row in messages}
-    recipients = yield from _fetch_recipients(everything)
     next_due = yield from _fetch_next_dues({want.queue_key for want in wants}, lease)
-    claims = []
-    for want, some, blocked_until in zip(wants, taken, blocked, strict=True):
-        leased = []
-        for one in some:
-            message, content = known[one.message]
-            leased.append(
-                LeasedDelivery(
-                    delivery_id(message.id, one.number),
-                    message,
-                    want.queue_key,
-                    one.attempt,
-                    tuple(recipients[one.message, one.number]),
-                    content,
-                    one.due,
-                    want.slots,
-                )
-            )
-        claims.append(Claim(tuple(leased), next_due.get(want.queue_key), blocked_until))
-    return claims
+    return [
+        Claim(
+            tuple(_lease(catch, place, known[one.message], recipients[one.key]) for place, one in _leased(catch)),
+            next_due.get(catch.want.queue_key),
+            catch.blocked_until,
+            catch.again,
+        )
+        for catch in catches
+    ]
 
 
-def _take(want: Wanted, count: int, lease: Values) -> Work[tuple[list[_Taken], int | None]]:
-    rows = yield from fetch("claim", {**lease, "queue_key": want.queue_key, "limit": count})
-    return sorted((_Taken(*row) for row in rows), key=lambda one: one.place), None
+def _leased(catch: _Catch) -> Sequence[tuple[int, _Taken]]:
+    division = catch.division
+    if division is None:
+        return list(enumerate(catch.line))
+    return [(place, one) for place, one in enumerate(catch.line) if place in division.granted or place in division.over]
 
 
-def _take_limited(want: Wanted, count: int, lease: Values) -> Work[tuple[list[_Taken], int | None]]:
-    """As many as slots are open, and until when that was all."""
-    some: list[_Taken] = []
-    granted, now = yield from grant_slots(account_key(want.queue_key), want.windows, count, lease)
-    if granted.slots:
-        some, _ = yield from _take(want, granted.slots, lease)
-        yield from take_slots([(one.message, one.number, one.attempt, key) for one in some for key in want.slots])
-    if granted.next_at is None or len(some) < granted.slots:
-        return some, None
-    return some, _by_our_clock(granted.next_at, now, lease)
+def _lease(
+    catch: _Catch, place: int, known: tuple[Message, bytes | None], recipients: Sequence[Recipient]
+) -> LeasedDelivery:
+    message, content = known
+    one, division = catch.line[place], catch.division
+    slots: tuple[Slots, ...] = division.granted.get(place, ()) if division else ()
+    return LeasedDelivery(
+        delivery_id(message.id, one.number),
+        message,
+        catch.want.queue_key,
+        one.attempt,
+        tuple(recipients),
+        content,
+        one.due,
+        slots,
+        division.over.get(place) if division else None,
+    )
+
+
+def _catch(want: Wanted, count: int, lease: Values) -> Work[_Catch]:
+    """The first of the queue, without what is suspended."""
+    rows = yield from fetch("claim", {**lease, "queue_key": want.queue_key, "limit": count, "ageing": AGEING})
+    line = sorted((_Taken(*row) for row in rows), key=lambda one: one.place)
+    drained = len(line) < count
+    if not (want.suspends and line):
+        return _Catch(want, line, drained)
+    suspended = yield from fetch("suspended_of", given=[one.key for one in line])
+    aside = {(message, number) for message, number in suspended}
+    yield from execute("put_aside", given=sorted(one.fence for one in line if one.key in aside))
+    return _Catch(want, [one for one in line if one.key not in aside], drained, again=bool(aside))
+
+
+def _catch_limited(want: Wanted, lease: Values) -> Work[_Catch]:
+    """The same, but no more than can have a slot where that is known beforehand: where one delivery is one slot."""
+    count = want.limit
+    if not any(limit.rejects or limit.counts_recipients for limit in want.limits):
+        meters, now = yield from _read_meters(want.limits, count, lease)
+        open_slots = divide(meters, (1,) * count, now)
+        count = len(open_slots.granted)
+        if not count:
+            return _Catch(want, [], blocked_until=_blocked(open_slots, now, lease))
+    return (yield from _catch(want, count, lease))
+
+
+def _take_slots(catch: _Catch, recipients: dict[DeliveryKey, list[Recipient]], lease: Values) -> Work[None]:
+    """Give slots to those who may go, and the others back to the queue."""
+    sizes = [len(recipients[one.key]) for one in catch.line]
+    if not catch.drained:
+        sizes.append(1)  # stands for the next one in the queue: when may that go?
+    wanted = max(sum(limit.cost(size) for size in sizes) for limit in catch.want.limits)
+    meters, now = yield from _read_meters(catch.want.limits, wanted, lease)
+    division = divide(meters, sizes, now)
+    catch.division = division
+    catch.blocked_until = _blocked(division, now, lease)
+    yield from take_slots(
+        [(*one.fence, *slots) for place, one in enumerate(catch.line) for slots in division.granted.get(place, ())]
+    )
+    left = {place for place, _ in _leased(catch)}
+    yield from fetch(
+        "release_deliveries",
+        lease,
+        sorted(one.fence for place, one in enumerate(catch.line) if place not in left),
+    )
+
+
+def _read_meters(limits: Sequence[Limit], wanted: int, lease: Values) -> Work[tuple[list[Meter], int]]:
+    meters: list[Meter] = []
+    now = 0
+    for limit in limits:
+        meter, now = yield from read_meter(limit, wanted, lease)
+        meters.append(meter)
+    return meters, now
+
+
+def _blocked(division: Division, now: int, lease: Values) -> int | None:
+    return None if division.next_at is None else _by_our_clock(division.next_at, now, lease)
 
 
 def _fetch_recipients(taken: Sequence[_Taken]) -> Work[dict[DeliveryKey, list[Recipient]]]:
-    rows = yield from fetch("claimed_recipients", given=[(one.message, one.number) for one in taken])
-    due = {(one.message, one.number): one.due for one in taken}
+    rows = yield from fetch("claimed_recipients", given=[one.key for one in taken])
+    due = {one.key: one.due for one in taken}
     recipients: dict[DeliveryKey, list[Recipient]] = defaultdict(list)
     for row in rows:
         key = (row[0], row[1])

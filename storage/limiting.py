@@ -1,4 +1,4 @@
-"""Limiting: slots under a limit, taken by a claim and stamped or given back by what ends its lease.
+"""Limiting: slots under limits, taken by a claim and stamped or given back by what ends its lease.
 
 All of it happens under the limit's own lock (`begin`), which a transaction takes before any other row lock and, where it
 takes several, in one order: so no two transactions wait for each other. What is in flight has no number in the send log: it
@@ -7,19 +7,20 @@ gets one with its stamp, so that numbers have no gaps and stamps rise with them.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.model.delivery import LeasedDelivery, Settlement
-from relay.model.tenant import NO_LIMITS, Limits
-from storage.windows import Grant, Standing, Window, grant, places
-from storage.work import Execute, Lock, Values, Work, execute, execute_together, fetch, fetch_one, notify
+from relay.model.limit import Limits, Slots, account_limit, domain_limit, tenant_limit
+from relay.model.queue_key import QueueKey
+from storage.rows import read_limits
+from storage.windows import Lengths, Limit, Meter, Stamps, Standing, places, windows_of
+from storage.work import Execute, Lock, Row, Values, Work, execute, execute_together, fetch, fetch_one, notify
 
-Slot = tuple[str, int, int, str]
-"""Message id, number of the delivery, attempt, limit key."""
+Slot = tuple[str, int, int, str, int]
+"""Message id, number of the delivery, attempt, limit key, how many."""
 
-_ACCOUNT = "account:"
 PRUNED_AT_ONCE = 1000
 
 
@@ -30,30 +31,40 @@ class Ended:
     message: str
     number: int
     attempt: int
-    slots: Sequence[str]
+    slots: Sequence[Slots]
     spent: bool
 
 
-def account_key(queue_key: str) -> str:
-    """The key of an account's limit. Other things that may have limits get prefixes of their own."""
-    return f"{_ACCOUNT}{queue_key}"
+def find_limits(queue_key: str, lengths: Lengths) -> Work[tuple[Limit, ...]]:
+    """Under which limits the mail of a queue goes."""
+    key = QueueKey.parse(queue_key)
+    owner, _, account = key.account_key.partition("/")
+    found = [
+        (
+            account_limit(key.account_key),
+            (yield from fetch_one("account_limits", {"owner": owner, "account": account})),
+        ),
+        (tenant_limit(key.tenant), (yield from fetch_one("tenant_limits", {"tenant": key.tenant}))),
+    ]
+    if key.domain:
+        values = {"tenant": key.tenant, "domain": key.domain}
+        found.append((domain_limit(key.tenant, key.domain), (yield from fetch_one("domain_limit", values))))
+    return tuple(_limit(limit_key, limits, lengths) for limit_key, row in found if (limits := _limits(row)))
 
 
-def queue_key_of(limit_key: str) -> str:
-    """The queue that an account's limit keeps back."""
-    return limit_key.removeprefix(_ACCOUNT)
+def _limits(row: Row | None) -> Limits | None:
+    limits = read_limits(row, 0) if row else None
+    return limits if limits and limits.is_set else None
 
 
-def find_limits(queue_key: str) -> Work[Limits]:
-    """What the account of a queue may send; no limits where there is no such account."""
-    owner, _, account = queue_key.partition("/")
-    row = yield from fetch_one("account_limits", {"owner": owner, "account": account})
-    return Limits(*row) if row else NO_LIMITS
+def _limit(key: str, limits: Limits, lengths: Lengths) -> Limit:
+    return Limit(key, windows_of(limits, lengths), limits.unit, limits.on_limit)
 
 
-def make_limit(limit_key: str) -> Work[None]:
-    """The row that is the limit's lock: there before anybody wants to lock it."""
-    yield from execute("make_limit", {"limit_key": limit_key})
+def make_limits(limits: Sequence[Limit]) -> Work[None]:
+    """The rows that are the limits' locks: there before anybody wants to lock them."""
+    for limit in limits:
+        yield from execute("make_limit", {"limit_key": limit.key})
 
 
 def begin(limit_keys: Iterable[str]) -> Work[None]:
@@ -62,14 +73,14 @@ def begin(limit_keys: Iterable[str]) -> Work[None]:
         yield Lock("lock_limits", [(key,) for key in keys])
 
 
-def grant_slots(limit_key: str, windows: Sequence[Window], wanted: int, lease: Values) -> Work[tuple[Grant, int]]:
-    """How many slots are open, by the store's clock, which comes along."""
-    row = yield from fetch_one("limit_standing", {**lease, "limit_key": limit_key})
-    assert row is not None  # noqa: S101 - make_limit has run, and nobody removes what it made
+def read_meter(limit: Limit, wanted: int, lease: Values) -> Work[tuple[Meter, int]]:
+    """How a limit stands for `wanted` more slots, by the store's clock, which comes along."""
+    row = yield from fetch_one("limit_standing", {**lease, "limit_key": limit.key})
+    assert row is not None  # noqa: S101 - make_limits has run, and nobody removes what it made
     last, in_flight, now = row
-    standing = Standing(last, in_flight)
-    known = yield from fetch("send_stamps", given=[(limit_key, *span) for span in places(windows, standing, wanted)])
-    return grant(windows, standing, {number: at for number, at in known}, wanted, now), now  # noqa: C416 - records
+    standing = Standing(last, int(in_flight))
+    rows = yield from fetch("send_stamps", given=[(limit.key, *span) for span in places(limit, standing, wanted)])
+    return Meter(limit, standing, Stamps(rows)), now
 
 
 def take_slots(slots: Sequence[Slot]) -> Work[None]:
@@ -80,16 +91,28 @@ def take_slots(slots: Sequence[Slot]) -> Work[None]:
 def end_slots(ended: Sequence[Ended], lease: Values) -> Work[None]:
     """Stamp slots or give them back. One stamped at the recovery of its lease, whose holder speaks up after all, is stamped
     again: the receiver may have seen that attempt later than the first stamp says."""
-    slots = [(one.message, one.number, one.attempt, key) for one in ended for key in one.slots]
-    if not slots:
+    dropped = [(one.message, one.number, one.attempt, slots.limit) for one in ended for slots in one.slots]
+    if not dropped:
         return
-    spent = Counter(key for one in ended if one.spent for key in one.slots)
+    spent: dict[str, list[int]] = defaultdict(list)
+    for one in ended:
+        for slots in one.slots if one.spent else ():
+            spent[slots.limit].append(slots.taken)
     yield from execute_together(
-        Execute("drop_slots", given=slots), Execute("number_sends", lease, sorted(spent.items()))
+        Execute("drop_slots", given=dropped),
+        Execute("number_sends", lease, [(key, sum(spent[key])) for key in sorted(spent)]),
     )
-    yield from execute("log_sends", given=[(key, back) for key in sorted(spent) for back in range(spent[key])])
-    given_back = {key for one in ended if not one.spent for key in one.slots}
-    yield from notify([f"open {queue_key_of(key)}" for key in sorted(given_back)])
+    yield from execute("log_sends", given=[row for key in sorted(spent) for row in _log_rows(key, spent[key])])
+    given_back = {slots.limit for one in ended if not one.spent for slots in one.slots}
+    yield from notify([f"open {key}" for key in sorted(given_back)])
+
+
+def _log_rows(key: str, weights: Sequence[int]) -> Iterable[tuple[str, int, int]]:
+    """One for each send: how far its last number lies behind the limit's, and how many numbers it takes."""
+    behind = 0
+    for weight in weights:
+        yield key, behind, weight
+        behind += weight
 
 
 def ended_by(settlement: Settlement, message: str, number: int) -> Ended:
@@ -108,12 +131,14 @@ def stamp_strays(lease: Values) -> Work[int]:
     found = yield from fetch("stray_slots")
     if not found:
         return 0
-    locked = {limit_key for *_, limit_key in found}
+    locked = {row[3] for row in found}
     yield from begin(locked)
-    by_lease: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for message, number, attempt, limit_key in (yield from fetch("stray_slots")):  # some may have ended before the lock
+    by_lease: dict[tuple[str, int, int], list[Slots]] = defaultdict(list)
+    for message, number, attempt, limit_key, weight in (
+        yield from fetch("stray_slots")
+    ):  # some may have ended meanwhile
         if limit_key in locked:
-            by_lease[message, number, attempt].append(limit_key)
+            by_lease[message, number, attempt].append(Slots(limit_key, weight))
     yield from end_slots([Ended(*key, slots, spent=True) for key, slots in by_lease.items()], lease)
     return sum(map(len, by_lease.values()))
 

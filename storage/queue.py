@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from relay.clock import Clock
 from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
-from relay.model.tenant import Limits
+from relay.model.limit import Slots
+from relay.model.queue_key import QueueKey
 from storage import leasing, limiting, settling
 from storage.accepting import accept_messages
 from storage.cache import Cache
 from storage.database import Database
 from storage.group_commit import GroupCommit, Item, Outcome
-from storage.windows import LENGTHS, Lengths, windows_of
+from storage.windows import LENGTHS, Lengths, Limit
 from storage.work import Values, Work, fetch, fetch_one
 
 ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
 OpenCallback = Callable[[str], None]
-"""Told of a queue key under whose limit a slot was given back."""
+"""Told of the key of a limit under which a slot was given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,16 @@ class Queue:
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""
-        limits = await self._cache.get(("limits", queue_key), lambda: self._find_limits(queue_key))
-        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, windows_of(limits, self._lengths))))
+        limits, suspends = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
+        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends)))
 
-    async def _find_limits(self, queue_key: str) -> Limits:
-        limits = await self._database.read(limiting.find_limits(queue_key))
-        if limits.is_set:
-            await self._database.write(limiting.make_limit(limiting.account_key(queue_key)))
-        return limits
+    async def _look_up(self, queue_key: str) -> tuple[tuple[Limit, ...], bool]:
+        """The limits of a queue, and whether its tenant has suspended anything."""
+        limits = await self._database.read(limiting.find_limits(queue_key, self._lengths))
+        if limits:
+            await self._database.write(limiting.make_limits(limits))
+        suspensions = await self._database.read(fetch("suspensions", {"tenant": QueueKey.parse(queue_key).tenant}))
+        return limits, bool(suspensions)
 
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
@@ -94,11 +97,11 @@ class Queue:
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """See MessageQueue."""
         await self._group.put(_Release(deliveries))
-        self._tell_open([key for delivery in deliveries for key in delivery.slots])
+        self._tell_open([slots for delivery in deliveries for slots in delivery.slots])
 
-    def _tell_open(self, limit_keys: Sequence[str]) -> None:
-        for limit_key in dict.fromkeys(limit_keys):
-            self._on_open(limiting.queue_key_of(limit_key))
+    def _tell_open(self, given_back: Sequence[Slots]) -> None:
+        for limit_key in {slots.limit for slots in given_back}:
+            self._on_open(limit_key)
 
     async def renew(self, deliveries: Sequence[LeasedDelivery]) -> frozenset[str]:
         """See MessageQueue."""
@@ -168,6 +171,6 @@ class Queue:
 
 def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:
     """The limits under which something of a group takes, stamps or gives back a slot."""
-    keys = {key for item in settles for key in item.settlement.slots}
-    keys |= {key for item in releases for delivery in item.deliveries for key in delivery.slots}
-    return keys | {key for item in claims for key in item.wanted.slots}
+    keys = {slots.limit for item in settles for slots in item.settlement.slots}
+    keys |= {slots.limit for item in releases for delivery in item.deliveries for slots in delivery.slots}
+    return keys | {limit.key for item in claims for limit in item.wanted.limits}

@@ -12,13 +12,13 @@ import orjson
 from relay.model.address import Address
 from relay.model.delivery import AccountFault, Attempt, Category, NewMessage, Phase, RecipientOutcome, Verdict
 from relay.model.event import Event, EventKind
+from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import Message, MessageState, Priority, QueueId, Recipient, RecipientState, Source
 from relay.model.reply import Reply
 from relay.model.tenant import (
     Account,
     AccountKind,
     Credential,
-    Limits,
     OnUnknown,
     RetrySettings,
     Scope,
@@ -196,21 +196,48 @@ def _read_fault(text: str | None) -> AccountFault | None:
     return AccountFault(Category(category), Phase(phase), _read_reply(reply), detail)
 
 
+def read_limits(row: Row, first: int) -> Limits:
+    """per_minute, per_hour, per_day, limit_unit and on_limit, from column `first` on."""
+    minute, hour, day, unit, on_limit = row[first : first + 5]
+    return Limits(minute, hour, day, LimitUnit(unit), OnLimit(on_limit))
+
+
+def write_limits(limits: Limits) -> dict[str, object]:
+    """Their values by name."""
+    return {
+        "per_minute": limits.per_minute,
+        "per_hour": limits.per_hour,
+        "per_day": limits.per_day,
+        "limit_unit": limits.unit.value,
+        "on_limit": limits.on_limit.value,
+    }
+
+
+def read_tenant(row: Row, domain_limits: Iterable[Row] = (), suspensions: Iterable[Row] = ()) -> Tenant:
+    """{tenant_columns}, with the rows of domain_limits and suspensions."""
+    key, name, default_account, created_at = row[:4]
+    return Tenant(
+        key,
+        name,
+        default_account,
+        created_at,
+        read_limits(row, 4),
+        {each[0]: read_limits(each, 1) for each in domain_limits},
+        {batch: bool(suspended) for batch, suspended in suspensions},
+        read_retry(row[9]),
+    )
+
+
 def write_tenant(tenant: Tenant) -> dict[str, object]:
-    """{tenant_columns}."""
+    """The values of insert_tenant."""
     return {
         "id": tenant.id,
         "name": tenant.name,
         "default_account": tenant.default_account,
         "created_at": tenant.created_at,
+        **write_limits(tenant.limits),
         "retry": write_retry(tenant.retry),
     }
-
-
-def read_tenant(row: Row) -> Tenant:
-    """{tenant_columns}."""
-    key, name, default_account, created_at, retry = row
-    return Tenant(key, name, default_account, created_at, read_retry(retry))
 
 
 def write_retry(retry: RetrySettings) -> str | None:
@@ -239,9 +266,8 @@ def write_account(account: Account, password: str | None, version: int) -> dict[
         "password": password,
         "max_connections": account.max_connections,
         "max_messages_per_connection": account.max_messages_per_connection,
-        "per_minute": account.limits.per_minute,
-        "per_hour": account.limits.per_hour,
-        "per_day": account.limits.per_day,
+        **write_limits(account.limits),
+        "batch_size": account.batch_size,
         "on_unknown": account.on_unknown.value,
         "guarded": int(account.guarded),
         "version": version,
@@ -252,10 +278,8 @@ def write_account(account: Account, password: str | None, version: int) -> dict[
 
 def read_account(row: Row, password: str | None) -> Account:
     """{account_columns}; `password` in clear, in place of the ciphertext in column 7."""
-    tenant, key, kind, host, port, tls, login, _, connections, messages, minute, hour, day, unknown, guarded, *rest = (
-        row
-    )
-    version, created_at, retry = rest
+    tenant, key, kind, host, port, tls, login, _, connections, messages = row[:10]
+    batch_size, unknown, guarded, version, created_at, retry = row[15:]
     return Account(
         tenant,
         key,
@@ -267,7 +291,8 @@ def read_account(row: Row, password: str | None) -> Account:
         password,
         connections,
         messages,
-        Limits(minute, hour, day),
+        read_limits(row, 10),
+        batch_size,
         OnUnknown(unknown),
         bool(guarded),
         version,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.errors import RelayError
-from relay.model.delivery import LeasedDelivery, RecipientChange, Settlement
+from relay.model.delivery import LeasedDelivery, Part, RecipientChange, Settlement
 from relay.model.event import Event
 from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
 from storage.accepting import ready_notes
 from storage.limiting import end_slots, ended_by, released
 from storage.rows import write_attempt, write_event, write_reply
-from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, notify
+from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, fetch_one, notify
 
 DeliveryKey = tuple[str, int]
 """Message id and number: what a delivery's id is made of."""
@@ -65,6 +65,9 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         yield from _end_slots(first, lease)
         return [False] * len(settlements)
     yield from _end_slots(first, lease)
+    for key, one in first.items():
+        if one.parts:
+            yield from _divide(key, one.parts)
     yield from change_recipients(
         [Change(one.message, change, one.at) for one in first.values() for change in one.recipients],
         [event for settlement in first.values() for event in settlement.events],
@@ -75,6 +78,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         ],
     )
     ready = [(one.queue_key, one.due) for one in first.values() if one.state is DeliveryState.READY]
+    ready += [(part.queue_key, one.due) for one in first.values() for part in one.parts]
     yield from notify(ready_notes(ready))
     written = set(places.values())
     return [place in written for place in range(len(settlements))]
@@ -82,6 +86,17 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
 
 def _end_slots(settlements: Mapping[DeliveryKey, Settlement], lease: Values) -> Work[None]:
     yield from end_slots([ended_by(one, *key) for key, one in settlements.items() if one.slots], lease)
+
+
+def _divide(key: DeliveryKey, parts: Sequence[Part]) -> Work[None]:
+    """New deliveries for recipients that leave one, each as ready and due as that."""
+    message, number = key
+    row = yield from fetch_one("last_delivery", {"message": message})
+    assert row is not None  # noqa: S101 - the one that is divided
+    numbered = list(enumerate(parts, int(row[0]) + 1))
+    yield from execute("add_deliveries", given=[(message, number, new, part.queue_key) for new, part in numbered])
+    moved = [(message, position, new) for new, part in numbered for position in part.positions]
+    yield from execute("move_recipients", given=moved)
 
 
 def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:

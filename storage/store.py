@@ -76,7 +76,7 @@ class Store:
         self._callbacks.append(callback)
 
     def on_open(self, callback: OpenCallback) -> None:
-        """Have told of slots given back under an account's limit, here or elsewhere: its queue key."""
+        """Have told of slots given back under a limit, here or elsewhere: its key (relay.model.limit)."""
         self._open_callbacks.append(callback)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -141,10 +141,10 @@ class Store:
         for callback in self._callbacks:
             callback(queue_key, due)
 
-    def tell_open(self, queue_key: str) -> None:
+    def tell_open(self, limit_key: str) -> None:
         """Pass it on."""
         for callback in self._open_callbacks:
-            callback(queue_key)
+            callback(limit_key)
 
     async def _catch_up(self) -> None:
         try:
@@ -220,9 +220,9 @@ async def _assemble(
         for store in told:
             store.tell_ready(queue_key, due)
 
-    def tell_open(queue_key: str) -> None:
+    def tell_open(limit_key: str) -> None:
         for store in told:
-            store.tell_open(queue_key)
+            store.tell_open(limit_key)
 
     pulse = Pulse(database, clock)
     queue = Queue(

@@ -9,7 +9,14 @@ import click
 from relay.cli.output import show_facts, show_rows
 from relay.cli.session import Session, verb
 
-COLUMNS = {"Queue": "queue_key", "Ready": "ready", "Leased": "leased", "Held": "held", "Next due": "next_due"}
+COLUMNS = {
+    "Queue": "queue_key",
+    "Ready": "ready",
+    "Suspended": "suspended",
+    "Leased": "leased",
+    "Held": "held",
+    "Next due": "next_due",
+}
 
 
 @click.group("queue")

@@ -29,7 +29,7 @@ PoolKey = tuple[str, int, str, int, str]
 
 def pool_key(account: Account) -> PoolKey:
     """The key of the connections that mail of this account may use."""
-    return account.queue_key, account.version, account.host, account.port, account.tls.value
+    return account.key, account.version, account.host, account.port, account.tls.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,9 +122,9 @@ class Pool:
     def _lane(self, account: Account) -> _Lane:
         """The lane of an account; connections made under its old settings are sent home."""
         key = pool_key(account)
-        lane = self._lanes.get(account.queue_key)
+        lane = self._lanes.get(account.key)
         if lane is None:
-            lane = self._lanes[account.queue_key] = _Lane(key)
+            lane = self._lanes[account.key] = _Lane(key)
         elif lane.key != key:
             for connection in lane.idle:
                 self.retire(connection)

@@ -9,18 +9,20 @@ from dataclasses import replace
 from relay.clock import MINUTE, SECOND, Clock, rfc3339
 from relay.contracts import Directory, MessageQueue
 from relay.delivery.courier import Courier
-from relay.dispatch.lane import Lane
 from relay.dispatch.leases import Leases
 from relay.dispatch.outcome import (
+    divide,
     hold_back,
-    move_to,
     no_account,
     settle_attempt,
     settle_expired,
     settle_fault,
     settle_local_error,
+    settle_over_limit,
 )
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.split import parts_of
+from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
 from relay.maillog import MailLog
 from relay.metrics import Metrics
@@ -60,12 +62,12 @@ class Attempter:
         self._log = log
         self._metrics = metrics
 
-    async def attempt(self, lane: Lane, delivery: LeasedDelivery) -> Settlement | None:
+    async def attempt(self, way: Way, delivery: LeasedDelivery) -> Settlement | None:
         """The settlement that was written; None when the lease was lost or the store does not answer."""
         self._leases.add(delivery)
         try:
             try:
-                settlement = await self._try(lane, delivery)
+                settlement = await self._try(way, delivery)
                 if delivery.slots:
                     settlement = replace(settlement, slots=delivery.slots)
             except asyncio.CancelledError:  # no outcome yet; once there is one, only settle may speak of the lease
@@ -82,29 +84,35 @@ class Attempter:
         finally:
             self._leases.remove(delivery)
 
-    async def _try(self, lane: Lane, delivery: LeasedDelivery) -> Settlement:
+    async def _try(self, way: Way, delivery: LeasedDelivery) -> Settlement:
         now = self._clock.now()
         if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
             return settle_expired(delivery, now)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
         if account is None:
-            return self._fault(lane, delivery, no_account(delivery, now), OnUnknown.RETRY)
-        if account.queue_key != delivery.queue_key:
-            return move_to(delivery, account.queue_key, now)
-        lane.resize(account.max_connections)
+            return self._fault(way, delivery, no_account(delivery, now), OnUnknown.RETRY)
+        if parts := parts_of(delivery, account, await self._directory.tenant(delivery.message.tenant)):
+            return divide(delivery, parts, now)
+        if delivery.over is not None:
+            return settle_over_limit(delivery, delivery.over, now)
+        way.resize(account)
+        return await self._send(way, delivery, account)
+
+    async def _send(self, way: Way, delivery: LeasedDelivery, account: Account) -> Settlement:
+        started_at = self._clock.now()
         try:
             attempt = await self._courier.deliver(delivery, account)
         except StoreUnavailable:  # it could not read the content
             raise
         except Exception:  # an error of ours is not the mail's: it waits, and the log has the cause
             log.exception("%s: attempt failed by an unexpected error", delivery.id)
-            return self._local_error(delivery, now)
+            return self._local_error(delivery, started_at)
         self._metrics.attempts.inc()
         if attempt.fault is not None:
-            return self._fault(lane, delivery, attempt, account.on_unknown)
-        if not lane.breaker.is_closed:
-            lane.breaker = type(lane.breaker)()
-            self._log.note("account_resumed", {"account": lane.queue_key})
+            return self._fault(way, delivery, attempt, account.on_unknown)
+        if not way.breaker.is_closed:
+            way.breaker = type(way.breaker)()
+            self._log.note("account_resumed", {"account": way.account_key})
         self._measure(delivery, attempt)
         retry = self._retry
         if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
@@ -123,20 +131,20 @@ class Attempter:
         tenant = await self._directory.tenant(delivery.message.tenant)
         return self._retry.with_settings(account.retry, tenant.retry)
 
-    def _fault(self, lane: Lane, delivery: LeasedDelivery, attempt: Attempt, on_unknown: OnUnknown) -> Settlement:
+    def _fault(self, way: Way, delivery: LeasedDelivery, attempt: Attempt, on_unknown: OnUnknown) -> Settlement:
         assert attempt.fault is not None  # noqa: S101  # for mypy: both callers have seen it
         now = self._clock.now()
-        before = lane.breaker
-        lane.breaker = before.after_fault(now)
+        before = way.breaker
+        way.breaker = before.after_fault(now)
         self._metrics.account_faults.labels(attempt.fault.category.value).inc()
-        if lane.breaker is not before:
+        if way.breaker is not before:
             facts: Facts = {
-                "account": lane.queue_key,
+                "account": way.account_key,
                 "reason": attempt.fault.detail,
-                "until": rfc3339(lane.breaker.open_until),
+                "until": rfc3339(way.breaker.open_until),
             }
             self._log.note("account_paused", facts)
-        return settle_fault(delivery, attempt, attempt.fault, lane.breaker.open_until, on_unknown, now)
+        return settle_fault(delivery, attempt, attempt.fault, way.breaker.open_until, on_unknown, now)
 
     def _local_error(self, delivery: LeasedDelivery, started_at: int) -> Settlement:
         now = self._clock.now()

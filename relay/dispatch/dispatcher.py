@@ -16,9 +16,11 @@ from relay.clock import MILLISECOND, SECOND, Clock
 from relay.contracts import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.lane import Lane
+from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
 from relay.model.delivery import LeasedDelivery
 from relay.model.message import DeliveryState
+from relay.model.queue_key import account_key_of
 from relay.model.tenant import Account
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,12 @@ STORE_PAUSE = 1 * SECOND
 """How long to wait before asking a store again that did not answer."""
 CONTENDED_PAUSE = 20 * MILLISECOND
 """How long to wait when what is due was locked by another instance's claim."""
-CLAIM_AT_MOST = 100
+KEPT_FREE = 10
+"""One slot of so many is for accounts that use none: a few slow ones cannot take the instance."""
 
 
 class Dispatcher:
-    """Holds the lanes and the concurrency; satisfies contracts.Handover."""
+    """Holds the ways, their lanes and the concurrency; satisfies contracts.Handover."""
 
     def __init__(
         self,
@@ -50,8 +53,9 @@ class Dispatcher:
         self._max_concurrent = max_concurrent
         self._active = active
         self._on_done = on_done
+        self._ways: dict[str, Way] = {}
         self._lanes: dict[str, Lane] = {}
-        self._pending: dict[Lane, None] = {}
+        self._waiting: dict[Way, None] = {}
         self._timers: list[tuple[int, str]] = []
         self._wake = asyncio.Event()
         self._in_flight = 0
@@ -61,23 +65,25 @@ class Dispatcher:
 
     # -- what intake and the store tell -------------------------------------------------------------------------------
 
-    def reserve(self, account: Account) -> _Slot | None:
-        """A slot for a delivery about to be committed, where nothing older waits in its lane."""
-        lane = self._lane(account.queue_key)
-        lane.resize(account.max_connections)
+    def reserve(self, account: Account, queue_key: str) -> _Slot | None:
+        """A slot for a delivery about to be committed, where nothing older waits for its account."""
+        lane = self._lane(queue_key)
+        way = lane.way
+        way.resize(account)
         if (
             account.limits.is_set  # its slots are taken in the store
             or not self._active
             or self._stopping
+            or way.pending
             or lane.has_backlog(self._clock.now())
-            or lane.free == 0
-            or not lane.breaker.is_closed
-            or self._in_flight >= self._max_concurrent
+            or not way.breaker.is_closed
+            or self._room(way) == 0
         ):
             return None
-        lane.in_flight += 1
+        lane.served += 1
+        way.in_flight += 1
         self._in_flight += 1
-        return _Slot(self, lane)
+        return _Slot(self, way)
 
     def wake(self, queue_key: str, due: int) -> None:
         """A delivery of this queue is ready in the store and due at `due`."""
@@ -85,18 +91,20 @@ class Dispatcher:
         lane.note_due(due)
         self._look(lane)
 
-    def reopen(self, queue_key: str) -> None:
-        """A slot under the limits of this queue was given back."""
-        lane = self._lane(queue_key)
-        lane.reopen()
-        self._look(lane)
+    def reopen(self, limit_key: str) -> None:
+        """A slot under this limit was given back."""
+        for lane in self._lanes.values():
+            if limit_key in lane.limit_keys:
+                lane.reopen()
+                self._look(lane)
 
     def look_again(self) -> None:
-        """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended, and so are
-        those that have reached a limit, which may be another now."""
+        """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended, and so is
+        what had reached a limit or was suspended."""
+        for way in self._ways.values():
+            if not way.breaker.is_closed:
+                way.breaker = way.breaker.try_now()
         for lane in self._lanes.values():
-            if not lane.breaker.is_closed:
-                lane.breaker = lane.breaker.try_now()
             lane.reopen()
             self._look(lane)
 
@@ -146,19 +154,18 @@ class Dispatcher:
 
     # -- slots ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, lane: Lane, delivery: LeasedDelivery) -> None:
+    def begin(self, way: Way, delivery: LeasedDelivery) -> None:
         """Attempt a leased delivery in a slot already taken."""
         if self._stopping:
-            self.free_slot(lane)
+            self.free_slot(way)
             self.release(delivery)
         else:
-            self._spawn(self._attempt(lane, delivery))
+            self._spawn(self._attempt(way, delivery))
 
-    def free_slot(self, lane: Lane) -> None:
-        """A slot of the lane is free again."""
-        lane.in_flight -= 1
+    def free_slot(self, way: Way) -> None:
+        """A slot of the way is free again."""
+        way.in_flight -= 1
         self._in_flight -= 1
-        self._look(lane)
         self._offer_room()
 
     def release(self, delivery: LeasedDelivery) -> None:
@@ -185,24 +192,32 @@ class Dispatcher:
             lane = self._lane(queue_key)
             if lane.timer == at:  # else an earlier one took its place
                 lane.timer = None
-                self._pending[lane] = None
-        self._claim_pending(now)
+                self._join(lane)
+        if self._active:
+            # Those with the least on its way first: the room of the instance is theirs before it is the others'.
+            for way in sorted(self._waiting, key=lambda way: way.in_flight):
+                self._claim_for(way, now)
 
-    def _claim_pending(self, now: int) -> None:
-        """Send a claim for every lane that has something due and a free slot; the others wait for an event or their time."""
-        waiting, self._pending = self._pending, {}
-        for lane in waiting:
-            room = self._max_concurrent - self._in_flight
-            if room <= 0 or not self._active:
-                self._pending[lane] = None
-                continue
-            slots = min(lane.wanted(now), room, CLAIM_AT_MOST)
-            if slots > 0:
-                lane.begin_claim(slots)
-                self._in_flight += slots
-                self._spawn(self._claim(lane, slots))
-            elif (at := lane.next_look(now)) is not None:
+    def _claim_for(self, way: Way, now: int) -> None:
+        """Send claims for the lanes that have something due, as far as there are slots; the others wait for an event or
+        their time."""
+        for lane in [lane for lane in way.pending if not lane.may_claim(now) or way.breaker.open_until > now]:
+            del way.pending[lane]
+            if (at := lane.next_look(now)) is not None:
                 self._set_timer(lane, at)
+        slots = min(way.allowance(now), self._room(way))
+        for lane, share in way.share(slots, way.pending).items():
+            del way.pending[lane]
+            lane.begin_claim(share)
+            self._in_flight += share
+            self._spawn(self._claim(lane, share))
+        if not way.pending:
+            self._waiting.pop(way, None)
+
+    def _room(self, way: Way) -> int:
+        """How many more slots this way may take of the instance's, and of its own."""
+        kept = self._max_concurrent // KEPT_FREE if way.in_flight else 0
+        return max(0, min(self._max_concurrent - self._in_flight - kept, way.free))
 
     async def _claim(self, lane: Lane, slots: int) -> None:
         claim = None
@@ -216,28 +231,30 @@ class Dispatcher:
             lane.end_claim(slots, claim)
             self._in_flight -= slots - (len(claim.deliveries) if claim else 0)
         now = self._clock.now()
-        self._offer_room()
         if claim is None:
             self._set_timer(lane, now + STORE_PAUSE)
-            return
-        is_due = claim.next_due is not None and claim.next_due <= now
-        if is_due and not claim.deliveries and claim.blocked_until is None:
+        elif lane.is_due(now) and not (claim.deliveries or claim.again) and claim.blocked_until is None:
             self._set_timer(lane, now + CONTENDED_PAUSE)
         else:
             self._look(lane)
-        for delivery in claim.deliveries:
-            self.begin(lane, delivery)
+        self._offer_room()
+        for delivery in claim.deliveries if claim else ():
+            self.begin(lane.way, delivery)
 
-    async def _attempt(self, lane: Lane, delivery: LeasedDelivery) -> None:
+    async def _attempt(self, way: Way, delivery: LeasedDelivery) -> None:
         """One leased delivery from here to its settlement; its slot is free afterwards."""
         try:
-            settlement = await self._attempter.attempt(lane, delivery)
-            if settlement is not None and settlement.state is DeliveryState.READY:
+            settlement = await self._attempter.attempt(way, delivery)
+            if settlement is None:
+                return
+            if settlement.state is DeliveryState.READY:
                 self.wake(settlement.queue_key, settlement.due)
-            elif settlement is not None and settlement.state is DeliveryState.DONE:
+                for part in settlement.parts:
+                    self.wake(part.queue_key, settlement.due)
+            elif settlement.state is DeliveryState.DONE:
                 self._on_done()
         finally:
-            self.free_slot(lane)
+            self.free_slot(way)
 
     async def _release(self, delivery: LeasedDelivery) -> None:
         """Give a lease back, as long as it takes: a store that does not answer keeps it until it runs out."""
@@ -252,8 +269,11 @@ class Dispatcher:
     def _lane(self, queue_key: str) -> Lane:
         lane = self._lanes.get(queue_key)
         if lane is None:
-            # One connection until the account has been looked up, for the first attempt or by intake.
-            lane = self._lanes[queue_key] = Lane(queue_key, 1, self._look)
+            account_key = account_key_of(queue_key)
+            way = self._ways.get(account_key)
+            if way is None:
+                way = self._ways[account_key] = Way(account_key, self._offer_room)
+            lane = self._lanes[queue_key] = Lane(queue_key, way)
         return lane
 
     def _look(self, lane: Lane) -> None:
@@ -261,14 +281,18 @@ class Dispatcher:
         if lane.next_due is None:
             return
         if lane.next_due <= self._clock.now():
-            self._pending[lane] = None
+            self._join(lane)
             self._wake.set()
         else:
             self._set_timer(lane, lane.next_due)
 
+    def _join(self, lane: Lane) -> None:
+        lane.way.join(lane)
+        self._waiting[lane.way] = None
+
     def _offer_room(self) -> None:
-        """A slot of the instance may be free: lanes that wait for one are looked at again."""
-        if self._pending:
+        """A slot may be free: lanes that wait for one are looked at again."""
+        if self._waiting:
             self._wake.set()
 
     def _set_timer(self, lane: Lane, at: int) -> None:
@@ -292,21 +316,21 @@ class Dispatcher:
 class _Slot:
     """A place kept for one delivery; exactly one of its methods is called, once."""
 
-    __slots__ = ("_dispatcher", "_lane")
+    __slots__ = ("_dispatcher", "_way")
 
-    def __init__(self, dispatcher: Dispatcher, lane: Lane) -> None:
+    def __init__(self, dispatcher: Dispatcher, way: Way) -> None:
         self._dispatcher = dispatcher
-        self._lane = lane
+        self._way = way
 
     def start(self, delivery: LeasedDelivery) -> None:
         """Attempt it now."""
-        self._dispatcher.begin(self._lane, delivery)
+        self._dispatcher.begin(self._way, delivery)
 
     def give_back(self) -> None:
         """Nothing was committed."""
-        self._dispatcher.free_slot(self._lane)
+        self._dispatcher.free_slot(self._way)
 
     def abandon(self, delivery: LeasedDelivery) -> None:
         """It may have been committed: release the lease if there is one."""
-        self._dispatcher.free_slot(self._lane)
+        self._dispatcher.free_slot(self._way)
         self._dispatcher.release(delivery)

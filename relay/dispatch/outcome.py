@@ -14,6 +14,7 @@ from relay.model.delivery import (
     Attempt,
     Category,
     LeasedDelivery,
+    Part,
     Phase,
     RecipientChange,
     RecipientOutcome,
@@ -22,6 +23,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import Event, EventKind, Facts
 from relay.model.message import OPEN_STATES, DeliveryState, Recipient, RecipientState
+from relay.model.queue_key import account_key_of
 from relay.model.reply import Reply
 from relay.model.tenant import OnUnknown
 
@@ -98,7 +100,7 @@ def _judge(
         facts["next_attempt_at"] = next_try.at
     if category is not Category.NONE:
         facts["category"] = category.value
-    facts |= {"account": delivery.queue_key, "next_hop": attempt.next_hop, "attempt": delivery.attempt}
+    facts |= {"account": account_key_of(delivery.queue_key), "next_hop": attempt.next_hop, "attempt": delivery.attempt}
     facts["delay_ms"] = (attempt.finished_at - _since(delivery)) // 1000
     change = RecipientChange(outcome.position, state, outcome.reply, _token(category), attempts)
     return change, _event(delivery, kind, attempt.finished_at, recipient, facts)
@@ -139,7 +141,7 @@ def _wait(
     facts = _reply_facts(fault.reply) | {
         "category": fault.category.value,
         "reason": fault.detail,
-        "account": delivery.queue_key,
+        "account": account_key_of(delivery.queue_key),
         "next_hop": attempt.next_hop,
         "next_attempt_at": due,
     }
@@ -168,16 +170,38 @@ def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
             for recipient in delivery.recipients
         ),
         events=tuple(
-            _event(delivery, EventKind.EXPIRED, now, recipient, {"account": delivery.queue_key})
+            _event(delivery, EventKind.EXPIRED, now, recipient, {"account": account_key_of(delivery.queue_key)})
             for recipient in delivery.recipients
         ),
     )
 
 
-def move_to(delivery: LeasedDelivery, queue_key: str, now: int) -> Settlement:
-    """The account it goes by is another by now (one of its own instead of the instance's, or the other way round)."""
+def divide(delivery: LeasedDelivery, parts: tuple[Part, ...], now: int) -> Settlement:
+    """Untried: its recipients go in parts, by queues of their own. The first part stays in this delivery."""
+    first, *others = parts
     waiting = _settlement(delivery, state=DeliveryState.READY, due=delivery.due, at=now)
-    return replace(waiting, queue_key=queue_key)
+    return replace(waiting, queue_key=first.queue_key, parts=tuple(others))
+
+
+def settle_over_limit(delivery: LeasedDelivery, limit_key: str, now: int) -> Settlement:
+    """Untried: a limit is reached that rejects."""
+    kind, _, of = limit_key.partition(":")
+    facts: Facts = {
+        "reason": f"the limit of {kind} {of} is reached, and it rejects what is over it",
+        "category": Category.RATE.value,
+        "account": account_key_of(delivery.queue_key),
+    }
+    return _settlement(
+        delivery,
+        state=DeliveryState.DONE,
+        due=now,
+        at=now,
+        recipients=tuple(
+            RecipientChange(one.position, RecipientState.FAILED, one.reply, Category.RATE.value, one.attempts)
+            for one in delivery.recipients
+        ),
+        events=tuple(_event(delivery, EventKind.FAILED, now, one, facts) for one in delivery.recipients),
+    )
 
 
 def hold_back(settlement: Settlement) -> Settlement:

@@ -25,7 +25,8 @@ from relay.model.control import Controls
 from relay.model.delivery import LeasedDelivery, NewDelivery, NewMessage, StoredContent, delivery_id, new_recipients
 from relay.model.event import Event, EventKind
 from relay.model.message import Message, Priority, QueueId
-from relay.model.tenant import Account
+from relay.model.queue_key import QueueKey
+from relay.model.tenant import Account, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Facts:
     id: QueueId
     now: int
     controls: Controls
+    tenant: Tenant
     account: Account
     header: HeaderSection
     message_id: str
@@ -109,7 +111,7 @@ class Intake:
             raise
         new = self._name(submission, facts, content, size, eight_bit, digest)
         # A client that goes away now leaves a message that is committed, handed over and logged like any other (7 µs).
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._commit(new, facts.account, writer)))
+        return await asyncio.shield(asyncio.get_running_loop().create_task(self._commit(new, facts, writer)))
 
     async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
@@ -119,20 +121,20 @@ class Intake:
         check_hops(header)
         principal = submission.principal
         controls = settle_controls(submission.controls, header, principal, self._settings.header_prefix, now)
-        account = await self._find_account(principal.tenant, controls.account)
+        tenant, account = await self._find_way(principal.tenant, controls.account)
         queue_id = self._ids.next()
         message_id = header.message_id or f"<{queue_id}@{self._settings.hostname}>"
-        return _Facts(queue_id, now, controls, account, header, message_id), rest
+        return _Facts(queue_id, now, controls, tenant, account, header, message_id), rest
 
-    async def _find_account(self, tenant: str, name: str | None) -> Account:
+    async def _find_way(self, tenant: str, name: str | None) -> tuple[Tenant, Account]:
         try:
-            await self._directory.tenant(tenant)
+            sender = await self._directory.tenant(tenant)
         except NotFound:
             raise Rejected(Refusal.AUTH_REQUIRED) from None
         account = await self._directory.account(tenant, name)
         if account is None:
             raise Rejected(Refusal.NO_ACCOUNT, name or "no default is set", path="account")
-        return account
+        return sender, account
 
     async def _store(
         self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: Digest | None
@@ -197,13 +199,12 @@ class Intake:
         )
         event = Event(EventKind.ACCEPTED, facts.now, tenant, facts.id, facts=_accepted_facts(submission, message))
         due = max(facts.now, controls.not_before or 0)
-        delivery = NewDelivery(facts.account.queue_key, due, leased=False)
+        delivery = NewDelivery(str(QueueKey(facts.account.key, tenant)), due, leased=False)
         return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,))
 
-    async def _commit(self, new: NewMessage, account: Account, writer: ContentWriter) -> Accepted:
+    async def _commit(self, new: NewMessage, facts: _Facts, writer: ContentWriter) -> Accepted:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
-        delivery = new.delivery
-        slot = self._handover.reserve(account) if delivery.due <= new.message.accepted_at else None
+        slot = self._handover.reserve(facts.account, new.delivery.queue_key) if _may_go_at_once(new, facts) else None
         try:
             accepted = await (self._commit_ready(new) if slot is None else self._commit_leased(new, slot))
         except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
@@ -247,6 +248,17 @@ class Intake:
         else:
             slot.start(leased)
         return accepted
+
+
+def _may_go_at_once(new: NewMessage, facts: _Facts) -> bool:
+    """Whether nothing but a connection is needed: what limits and suspension say is read from the store by a claim."""
+    tenant = facts.tenant
+    return (
+        new.delivery.due <= new.message.accepted_at
+        and not tenant.limits.is_set
+        and not tenant.domain_limits
+        and not tenant.suspends(new.message.batch)
+    )
 
 
 def _leased(new: NewMessage) -> LeasedDelivery:

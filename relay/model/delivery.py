@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from relay.model.address import Address
 from relay.model.event import Event
+from relay.model.limit import Slots
 from relay.model.message import DeliveryState, Message, QueueId, Recipient, RecipientState
 from relay.model.reply import Reply
 
@@ -55,8 +56,10 @@ class LeasedDelivery:
     """The whole content where it is small; None: stream it from the content store."""
     due: int
     """When it was due: what its wait is measured from, and its place in the queue if it is given back."""
-    slots: tuple[str, ...] = ()
-    """The keys of the limits under each of which it has taken a slot."""
+    slots: tuple[Slots, ...] = ()
+    """What it has taken under limits."""
+    over: str | None = None
+    """The key of a limit that is reached and rejects: it is not to be attempted, but failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Claim:
     next_due: int | None
     blocked_until: int | None = None
     """Where a limit let no more through: when (µs) the next slot opens, unless one is given back before."""
+    again: bool = False
+    """What came first was found suspended and put aside: behind it there may be more, to be asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,14 @@ class RecipientChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some recipients of a delivery, by position, and the queue in which they wait from now on."""
+
+    queue_key: str
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What follows from an attempt: written in one transaction, by the holder of (delivery, attempt) alone."""
 
@@ -193,10 +206,12 @@ class Settlement:
     """Kept as a row of attempts; None where nothing was tried."""
     counts: bool = True
     """Whether it counts as an attempt (an account fault does not)."""
-    slots: tuple[str, ...] = ()
+    slots: tuple[Slots, ...] = ()
     """The delivery's slots, which end with its lease."""
     spent: bool = True
     """Whether they count as sent from now on; else they are given back."""
+    parts: tuple[Part, ...] = ()
+    """Recipients that leave it for deliveries of their own, ready and due as it is."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

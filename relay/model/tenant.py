@@ -6,10 +6,12 @@ Secrets stand here in clear only on their way to a socket; `repr` never shows th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
+from relay.model.limit import NO_LIMITS, Limits
 from relay.model.message import Priority
 
 DEFAULT_TENANT = "default"
@@ -66,24 +68,17 @@ class Tenant:
     default_account: str | None
     """None: the instance's default account."""
     created_at: int
+    limits: Limits = NO_LIMITS
+    """Over all its accounts."""
+    domain_limits: Mapping[str, Limits] = field(default_factory=dict)
+    """On its mail to a destination domain, over all its accounts; domains in lower case."""
+    suspensions: Mapping[str, bool] = field(default_factory=dict)
+    """Whether a batch is suspended, by batch code; "" is the whole tenant, and a batch's own word wins over it."""
     retry: RetrySettings = INHERIT
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many messages may be sent in any window of that length; None is no limit."""
-
-    per_minute: int | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is one."""
-        return self != NO_LIMITS
-
-
-NO_LIMITS = Limits()
+    def suspends(self, batch: str | None) -> bool:
+        """Whether a message of `batch` must wait."""
+        return bool(self.suspensions) and self.suspensions.get(batch or "", self.suspensions.get("", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +96,8 @@ class Account:
     max_connections: int = 10
     max_messages_per_connection: int = 1000
     limits: Limits = NO_LIMITS
+    batch_size: int | None = None
+    """The most deliveries claimed at once; None: as many as there are free connections."""
     on_unknown: OnUnknown = OnUnknown.RETRY
     guarded: bool = False
     """Named by a tenant, not by an admin: its host must be public, or inside security.outbound_networks."""
@@ -110,8 +107,8 @@ class Account:
     retry: RetrySettings = INHERIT
 
     @property
-    def queue_key(self) -> str:
-        """The queue its deliveries wait in; also the name of its connection pool."""
+    def key(self) -> str:
+        """Its name on the instance: of its connection pool, its breaker, its limit."""
         return f"{self.tenant}/{self.id}"
 
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from relay.errors import Invalid, Violation
-from relay.model.tenant import USERNAME, Account, Credential, Limits
+from relay.model.limit import Limits
+from relay.model.tenant import USERNAME, Account, Credential
 from relay.secrets import generate_secret, hash_chosen, hash_generated
 from sidecar_api.auth import one_owner, one_tenant, owner_or_any, tenant_or_any
 from sidecar_api.call import Call, answer, no_content

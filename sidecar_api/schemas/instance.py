@@ -19,6 +19,7 @@ class QueueOut(TypedDict):
 
     queue_key: str
     ready: int
+    suspended: int
     leased: int
     held: int
     next_due: str | None
@@ -66,7 +67,14 @@ def queues_out(counts: Sequence[QueueCounts]) -> QueuesOut:
     """Every queue, and the totals."""
     return QueuesOut(
         items=[
-            QueueOut(queue_key=c.queue_key, ready=c.ready, leased=c.leased, held=c.held, next_due=when(c.next_due))
+            QueueOut(
+                queue_key=c.queue_key,
+                ready=c.ready,
+                suspended=c.suspended,
+                leased=c.leased,
+                held=c.held,
+                next_due=when(c.next_due),
+            )
             for c in counts
         ],
         totals=TotalsOut(

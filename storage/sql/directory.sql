@@ -21,19 +21,45 @@ UPDATE settings SET value = value WHERE name = 'configuration_version';
 SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
 
 -- {tenant_columns}: in the order of rows.read_tenant
-id, name, default_account, created_at, retry
+id, name, default_account, created_at, per_minute, per_hour, per_day, limit_unit, on_limit, retry
 
 -- tenant: one
 SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
+
+-- domain_limits: of a tenant
+SELECT domain, per_minute, per_hour, per_day, limit_unit, on_limit FROM domain_limits
+WHERE tenant_id = :tenant ORDER BY domain;
+
+-- suspensions: of a tenant: of its batches, and '' for the whole of it
+SELECT batch, suspended FROM suspensions WHERE tenant_id = :tenant ORDER BY batch;
+
+-- delete_domain_limits: all of a tenant
+DELETE FROM domain_limits WHERE tenant_id = :tenant;
+
+-- delete_suspensions: all of a tenant
+DELETE FROM suspensions WHERE tenant_id = :tenant;
 
 -- tenants: all
 SELECT {tenant_columns} FROM tenants ORDER BY id;
 
 -- insert_tenant: a new one; nothing where the id is taken
-INSERT INTO tenants ({tenant_columns}) VALUES (:id, :name, :default_account, :created_at, :retry) ON CONFLICT DO NOTHING;
+INSERT INTO tenants ({tenant_columns})
+VALUES (
+    :id, :name, :default_account, :created_at, :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :retry
+)
+ON CONFLICT DO NOTHING;
 
 -- update_tenant: what can be changed of it
-UPDATE tenants SET name = :name, default_account = :default_account, retry = :retry WHERE id = :id;
+UPDATE tenants SET
+    name = :name,
+    default_account = :default_account,
+    per_minute = :per_minute,
+    per_hour = :per_hour,
+    per_day = :per_day,
+    limit_unit = :limit_unit,
+    on_limit = :on_limit,
+    retry = :retry
+WHERE id = :id;
 
 -- set_default_account: of a tenant
 UPDATE tenants SET default_account = :account WHERE id = :tenant;
@@ -52,7 +78,7 @@ SELECT 1 WHERE EXISTS (
 
 -- {account_columns}: in the order of rows.read_account
 tenant_id, id, kind, host, port, tls, login, password, max_connections, max_messages_per_connection,
-per_minute, per_hour, per_day, on_unknown, guarded, version, created_at, retry
+per_minute, per_hour, per_day, limit_unit, on_limit, batch_size, on_unknown, guarded, version, created_at, retry
 
 -- account: one of an owner
 SELECT {account_columns} FROM accounts WHERE tenant_id = :owner AND id = :account;
@@ -66,7 +92,8 @@ ORDER BY tenant_id, id;
 INSERT INTO accounts ({account_columns})
 VALUES (
     :tenant_id, :id, :kind, :host, :port, :tls, :login, :password, :max_connections, :max_messages_per_connection,
-    :per_minute, :per_hour, :per_day, :on_unknown, :guarded, :version, :created_at, :retry
+    :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :batch_size, :on_unknown, :guarded, :version, :created_at,
+    :retry
 )
 ON CONFLICT DO NOTHING;
 
@@ -81,13 +108,19 @@ UPDATE tenants SET default_account = NULL
 WHERE default_account = :account
     AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = :account AND accounts.tenant_id IN (tenants.id, '*'));
 
--- is_waited_for: whether mail waits for an account
+-- is_waited_for: whether mail waits for an account; its queue keys begin with `first`, and all of them stand before `end`
 SELECT 1 WHERE EXISTS (
-    SELECT 1 FROM deliveries WHERE state = 'ready' AND queue_key = :queue_key
+    SELECT 1 FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key >= CAST(:first AS TEXT) AND queue_key < CAST(:end AS TEXT)
 ) OR EXISTS (
-    SELECT 1 FROM deliveries WHERE state = 'leased' AND queue_key = :queue_key
+    SELECT 1 FROM deliveries
+    WHERE state = 'ready' AND suspended = 1 AND queue_key >= CAST(:first AS TEXT) AND queue_key < CAST(:end AS TEXT)
 ) OR EXISTS (
-    SELECT 1 FROM deliveries WHERE state = 'held' AND queue_key = :queue_key
+    SELECT 1 FROM deliveries
+    WHERE state = 'leased' AND queue_key >= CAST(:first AS TEXT) AND queue_key < CAST(:end AS TEXT)
+) OR EXISTS (
+    SELECT 1 FROM deliveries
+    WHERE state = 'held' AND queue_key >= CAST(:first AS TEXT) AND queue_key < CAST(:end AS TEXT)
 );
 
 -- {credential_columns}: in the order of rows.read_credential

@@ -1,25 +1,39 @@
 -- Limits: what was sent under each, and the slots of what is on its way.
 
 -- account_limits: what an account may send
-SELECT per_minute, per_hour, per_day FROM accounts WHERE tenant_id = :owner AND id = :account;
+SELECT per_minute, per_hour, per_day, limit_unit, on_limit FROM accounts WHERE tenant_id = :owner AND id = :account;
+
+-- tenant_limits: what a tenant may send
+SELECT per_minute, per_hour, per_day, limit_unit, on_limit FROM tenants WHERE id = :tenant;
+
+-- domain_limit: what a tenant may send to a domain
+SELECT per_minute, per_hour, per_day, limit_unit, on_limit FROM domain_limits
+WHERE tenant_id = :tenant AND domain = :domain;
 
 -- make_limit: the row that is a limit's lock
 INSERT INTO limits (limit_key, last, last_at) VALUES (:limit_key, 0, 0) ON CONFLICT DO NOTHING;
 
 -- limit_standing: the number of the latest send, what is on its way, and the clock
-SELECT limits.last, (SELECT count(*) FROM slots WHERE slots.limit_key = limits.limit_key), {wall_clock}
+SELECT limits.last, (SELECT coalesce(sum(slots.weight), 0) FROM slots WHERE slots.limit_key = limits.limit_key), {wall_clock}
 FROM limits WHERE limits.limit_key = :limit_key;
 
--- send_stamps: when sends with numbers of a span were stamped
+-- send_stamps: when sends with numbers of a span were stamped; the last of them may have its own number beyond it
 -- rows: limit_key text, first bigint, last bigint
-SELECT send_log.number, send_log.at
+SELECT send_log.number, send_log.weight, send_log.at
 FROM given
-JOIN send_log ON send_log.limit_key = given.limit_key AND send_log.number BETWEEN given.first AND given.last;
+JOIN send_log ON send_log.limit_key = given.limit_key AND send_log.number BETWEEN given.first AND given.last
+UNION
+SELECT send_log.number, send_log.weight, send_log.at
+FROM given
+JOIN send_log ON send_log.limit_key = given.limit_key AND send_log.number = (
+    SELECT min(later.number) FROM send_log AS later
+    WHERE later.limit_key = given.limit_key AND later.number > given.last
+);
 
 -- take_slots: for deliveries that were claimed
--- rows: message_id text, number bigint, attempt bigint, limit_key text
-INSERT INTO slots (message_id, number, attempt, limit_key)
-SELECT message_id, number, attempt, limit_key FROM given;
+-- rows: message_id text, number bigint, attempt bigint, limit_key text, weight bigint
+INSERT INTO slots (message_id, number, attempt, limit_key, weight)
+SELECT message_id, number, attempt, limit_key, weight FROM given;
 
 -- drop_slots: of leases that end
 -- rows: message_id text, number bigint, attempt bigint, limit_key text
@@ -36,13 +50,13 @@ FROM given
 WHERE limits.limit_key = given.limit_key;
 
 -- log_sends: the sends just numbered, counted back from the latest
--- rows: limit_key text, back bigint
-INSERT INTO send_log (limit_key, number, at)
-SELECT limits.limit_key, limits.last - given.back, limits.last_at
+-- rows: limit_key text, back bigint, weight bigint
+INSERT INTO send_log (limit_key, number, at, weight)
+SELECT limits.limit_key, limits.last - given.back, limits.last_at, given.weight
 FROM given JOIN limits ON limits.limit_key = given.limit_key;
 
 -- stray_slots: those whose lease has been taken from its holder
-SELECT slots.message_id, slots.number, slots.attempt, slots.limit_key FROM slots
+SELECT slots.message_id, slots.number, slots.attempt, slots.limit_key, slots.weight FROM slots
 WHERE NOT EXISTS (
     SELECT 1 FROM deliveries
     WHERE deliveries.message_id = slots.message_id

@@ -104,3 +104,21 @@ UPDATE messages SET
     END
 FROM tally
 WHERE messages.id = tally.message_id;
+
+-- last_delivery: the highest number of a message's deliveries
+SELECT max(number) FROM deliveries WHERE message_id = :message;
+
+-- add_deliveries: for recipients that leave a delivery, as urgent, ready and due as it is
+-- rows: message_id text, source bigint, number bigint, queue_key text
+INSERT INTO deliveries (message_id, number, tenant_id, queue_key, priority, due, expires_at, state, attempt)
+SELECT
+    deliveries.message_id, given.number, deliveries.tenant_id, given.queue_key, deliveries.priority, deliveries.due,
+    deliveries.expires_at, 'ready', 0
+FROM given
+JOIN deliveries ON deliveries.message_id = given.message_id AND deliveries.number = given.source;
+
+-- move_recipients: to another delivery of their message
+-- rows: message_id text, position bigint, delivery bigint
+UPDATE recipients SET delivery = given.delivery
+FROM given
+WHERE recipients.message_id = given.message_id AND recipients.position = given.position;

@@ -11,30 +11,28 @@ CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
 -- claim: lease the first due deliveries of a queue, most urgent first
 -- differs because other instances claim at the same time: what they have locked is passed over
 WITH immediate AS MATERIALIZED (
-    SELECT message_id, number FROM deliveries
-    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 0 AND due <= {wall_clock}
+    SELECT message_id, number, CAST(0 AS BIGINT) AS rank FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 0 AND due <= {wall_clock}
     ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT)
     FOR UPDATE SKIP LOCKED
 ), high AS MATERIALIZED (
-    SELECT message_id, number FROM deliveries
-    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 1 AND due <= {wall_clock}
-    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT) - (SELECT count(*) FROM immediate)
+    SELECT message_id, number, due + 1 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 1 AND due <= {wall_clock}
+    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT)
     FOR UPDATE SKIP LOCKED
 ), medium AS MATERIALIZED (
-    SELECT message_id, number FROM deliveries
-    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 2 AND due <= {wall_clock}
-    ORDER BY due, message_id, number
-    LIMIT CAST(:limit AS BIGINT) - (SELECT count(*) FROM immediate) - (SELECT count(*) FROM high)
+    SELECT message_id, number, due + 2 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 2 AND due <= {wall_clock}
+    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT)
     FOR UPDATE SKIP LOCKED
 ), low AS MATERIALIZED (
-    SELECT message_id, number FROM deliveries
-    WHERE state = 'ready' AND queue_key = :queue_key AND priority = 3 AND due <= {wall_clock}
-    ORDER BY due, message_id, number
-    LIMIT CAST(:limit AS BIGINT)
-        - (SELECT count(*) FROM immediate) - (SELECT count(*) FROM high) - (SELECT count(*) FROM medium)
+    SELECT message_id, number, due + 3 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 3 AND due <= {wall_clock}
+    ORDER BY due, message_id, number LIMIT CAST(:limit AS BIGINT)
     FOR UPDATE SKIP LOCKED
 ), urgent AS (
     SELECT * FROM immediate UNION ALL SELECT * FROM high UNION ALL SELECT * FROM medium UNION ALL SELECT * FROM low
+    ORDER BY rank, message_id, number LIMIT CAST(:limit AS BIGINT)
 )
 UPDATE deliveries SET
     state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1

@@ -23,13 +23,13 @@ recipients.reply_text, recipients.category, recipients.attempts, recipients.chan
 -- {next_due}: when `keys.queue_key` is due next: one look-up for each priority, however long the queue is
 (
     SELECT min(due) FROM (
-        SELECT min(due) AS due FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 0
+        SELECT min(due) AS due FROM deliveries WHERE state = 'ready' AND suspended = 0 AND queue_key = keys.queue_key AND priority = 0
         UNION ALL
-        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 1
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND suspended = 0 AND queue_key = keys.queue_key AND priority = 1
         UNION ALL
-        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 2
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND suspended = 0 AND queue_key = keys.queue_key AND priority = 2
         UNION ALL
-        SELECT min(due) FROM deliveries WHERE state = 'ready' AND queue_key = keys.queue_key AND priority = 3
+        SELECT min(due) FROM deliveries WHERE state = 'ready' AND suspended = 0 AND queue_key = keys.queue_key AND priority = 3
     ) AS earliest
 )
 
@@ -39,13 +39,34 @@ SELECT keys.queue_key, {next_due}, {wall_clock} FROM given AS keys;
 
 -- heads: every queue with ready deliveries, hopping from key to key in the index, and the clock
 WITH RECURSIVE keys (queue_key) AS (
-    SELECT min(queue_key) FROM deliveries WHERE state = 'ready'
+    SELECT min(queue_key) FROM deliveries WHERE state = 'ready' AND suspended = 0
     UNION ALL
-    SELECT (SELECT min(deliveries.queue_key) FROM deliveries WHERE state = 'ready' AND deliveries.queue_key > keys.queue_key)
+    SELECT (
+        SELECT min(deliveries.queue_key) FROM deliveries
+        WHERE state = 'ready' AND suspended = 0 AND deliveries.queue_key > keys.queue_key
+    )
     FROM keys
     WHERE keys.queue_key IS NOT NULL
 )
 SELECT keys.queue_key, {next_due}, {wall_clock} FROM keys WHERE keys.queue_key IS NOT NULL;
+
+-- suspended_of: which of these deliveries are suspended, as their batch says or else their tenant
+-- rows: message_id text, number bigint
+SELECT given.message_id, given.number
+FROM given
+JOIN messages ON messages.id = given.message_id
+LEFT JOIN suspensions AS own ON own.tenant_id = messages.tenant_id AND own.batch = messages.batch
+LEFT JOIN suspensions AS whole ON whole.tenant_id = messages.tenant_id AND whole.batch = ''
+WHERE coalesce(own.suspended, whole.suspended, 0) = 1;
+
+-- put_aside: claimed deliveries that are suspended, out of every later claim's way until a resumption
+-- rows: message_id text, number bigint, attempt bigint
+UPDATE deliveries SET
+    state = 'ready', suspended = 1, attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL
+FROM given
+WHERE deliveries.message_id = given.message_id
+    AND deliveries.number = given.number
+    AND deliveries.attempt = given.attempt;
 
 -- release_deliveries: give leases back untried, each in its old place
 -- rows: message_id text, number bigint, attempt bigint
@@ -74,12 +95,15 @@ RETURNING queue_key, due;
 
 -- open_deliveries: how many deliveries are not done
 SELECT
-    (SELECT count(*) FROM deliveries WHERE state = 'ready')
+    (SELECT count(*) FROM deliveries WHERE state = 'ready' AND suspended = 0)
+    + (SELECT count(*) FROM deliveries WHERE state = 'ready' AND suspended = 1)
     + (SELECT count(*) FROM deliveries WHERE state = 'leased')
     + (SELECT count(*) FROM deliveries WHERE state = 'held');
 
 -- queue_counts: deliveries by queue and state, and the earliest due time of the ready ones
-SELECT queue_key, 'ready', count(*), min(due) FROM deliveries WHERE state = 'ready' GROUP BY queue_key
+SELECT queue_key, 'ready', count(*), min(due) FROM deliveries WHERE state = 'ready' AND suspended = 0 GROUP BY queue_key
+UNION ALL
+SELECT queue_key, 'suspended', count(*), NULL FROM deliveries WHERE state = 'ready' AND suspended = 1 GROUP BY queue_key
 UNION ALL
 SELECT queue_key, 'leased', count(*), NULL FROM deliveries WHERE state = 'leased' GROUP BY queue_key
 UNION ALL

@@ -14,29 +14,29 @@ UPDATE deliveries SET
     state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
 FROM (
     SELECT * FROM (
-        SELECT message_id, number FROM deliveries
-        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 0 AND due <= :now
+        SELECT message_id, number, 0 AS rank FROM deliveries
+        WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 0 AND due <= :now
         ORDER BY due, message_id, number LIMIT :limit
     )
     UNION ALL
     SELECT * FROM (
-        SELECT message_id, number FROM deliveries
-        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 1 AND due <= :now
+        SELECT message_id, number, due + 1 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+        WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 1 AND due <= :now
         ORDER BY due, message_id, number LIMIT :limit
     )
     UNION ALL
     SELECT * FROM (
-        SELECT message_id, number FROM deliveries
-        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 2 AND due <= :now
+        SELECT message_id, number, due + 2 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+        WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 2 AND due <= :now
         ORDER BY due, message_id, number LIMIT :limit
     )
     UNION ALL
     SELECT * FROM (
-        SELECT message_id, number FROM deliveries
-        WHERE state = 'ready' AND queue_key = :queue_key AND priority = 3 AND due <= :now
+        SELECT message_id, number, due + 3 * CAST(:ageing AS BIGINT) AS rank FROM deliveries
+        WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority = 3 AND due <= :now
         ORDER BY due, message_id, number LIMIT :limit
     )
-    LIMIT :limit
+    ORDER BY rank, message_id, number LIMIT :limit
 ) AS urgent
 WHERE deliveries.message_id = urgent.message_id AND deliveries.number = urgent.number
 RETURNING deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt;

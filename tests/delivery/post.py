@@ -45,7 +45,9 @@ def make_delivery(
         smtputf8=smtputf8,
     )
     addresses = tuple(Address(recipient) for recipient in recipients or ("b@receiver.test",))
-    return LeasedDelivery(delivery_id(queue_id, 1), message, "acme/main", 1, new_recipients(addresses), content, due=0)
+    return LeasedDelivery(
+        delivery_id(queue_id, 1), message, "acme/main/acme", 1, new_recipients(addresses), content, due=0
+    )
 
 
 def verdicts(attempt: Attempt) -> list[Verdict]:

@@ -210,4 +210,4 @@ async def test_nothing_is_asked_of_the_store_while_nothing_is_due(
     core.fake.advance(MINUTE)
     await server.wait_for(1)
     await core.fake.until_slept(START + 2 * HOUR)
-    assert calls == ["acme/main"]
+    assert calls == ["acme/main/acme"]

@@ -73,7 +73,7 @@ async def test_queued_mail_follows_the_account_that_its_name_stands_for_now(core
     own = await core.add_account(server.port, "main")  # from now on the tenant's own of that name is the one
     core.dispatcher.set_active(True)
     [line] = await core.log.wait_for(accepted.id, "sent")
-    assert f"account={own.queue_key}" in line.split()
+    assert f"account={own.key}" in line.split()
     assert [recipient.attempts for recipient in (await core.detail(accepted)).recipients] == [1]
 
 

@@ -96,7 +96,7 @@ async def test_stop_cuts_what_does_not_end_and_returns_its_lease(
     await core.dispatcher.stop(0)
     assert await core.states(accepted) == [state]
     core.fake.advance(HOUR)
-    [again] = (await core.store.queue.claim("acme/main", 10)).deliveries
+    [again] = (await core.store.queue.claim("acme/main/acme", 10)).deliveries
     assert (again.attempt, again.message.id) == (next_attempt, accepted.id)
 
 
@@ -152,7 +152,7 @@ async def test_what_a_former_life_left_is_taken_up(tmp_path: Path, server: SmtpS
     async with running_core(tmp_path, clock=FakeClock(), active=False) as core:
         account = await core.add_account(server.port)
         accepted = await core.submit()
-        [left] = (await core.store.queue.claim(account.queue_key, 1)).deliveries
+        [left] = (await core.store.queue.claim(f"{account.key}/acme", 1)).deliveries
         assert left.attempt == 1
     async with running_core(tmp_path, clock=FakeClock()) as core:
         await core.log.wait_for(accepted.id, "sent")

@@ -9,8 +9,8 @@ import pytest
 from relay.clock import HOUR, MINUTE, SECOND
 from relay.model.control import Controls
 from relay.model.delivery import Claim
+from relay.model.limit import Limits
 from relay.model.message import MessageState
-from relay.model.tenant import Limits
 from storage.work import script
 from tests.support.clock import START, FakeClock
 from tests.support.core import Core, running_core

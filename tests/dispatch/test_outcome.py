@@ -8,7 +8,15 @@ from itertools import combinations_with_replacement, product
 import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND
-from relay.dispatch.outcome import hold_back, move_to, no_account, settle_attempt, settle_expired, settle_fault
+from relay.dispatch.outcome import (
+    divide,
+    hold_back,
+    no_account,
+    settle_attempt,
+    settle_expired,
+    settle_fault,
+    settle_over_limit,
+)
 from relay.dispatch.retry import RetryPolicy
 from relay.model.address import Address
 from relay.model.delivery import (
@@ -16,6 +24,7 @@ from relay.model.delivery import (
     Attempt,
     Category,
     LeasedDelivery,
+    Part,
     Phase,
     RecipientOutcome,
     Settlement,
@@ -60,7 +69,7 @@ MESSAGE = Message(
 def leased(*states: RecipientState, attempt: int = 1, expires_at: int | None = None) -> LeasedDelivery:
     recipients = tuple(Recipient(n, Address(f"r{n}@b.example"), state) for n, state in enumerate(states))
     message = replace(MESSAGE, expires_at=expires_at)
-    return LeasedDelivery(f"{message.id}.1", message, "acme/main", attempt, recipients, b"", NOW - HOUR)
+    return LeasedDelivery(f"{message.id}.1", message, "acme/main/acme", attempt, recipients, b"", NOW - HOUR)
 
 
 def brought(*verdicts: Verdict, fault: AccountFault | None = None) -> Attempt:
@@ -151,7 +160,11 @@ def test_laws_that_hold_for_every_outcome() -> None:
         if settled.state is DeliveryState.READY:
             assert still_open - {R.HELD}, "a delivery that is claimed again has somebody to try"
             assert settled.due > NOW or not settled.counts
-        assert (settled.delivery, settled.attempt, settled.queue_key) == (delivery.id, delivery.attempt, "acme/main")
+        assert (settled.delivery, settled.attempt, settled.queue_key) == (
+            delivery.id,
+            delivery.attempt,
+            "acme/main/acme",
+        )
 
 
 def test_what_is_held_is_never_claimed_again_by_itself() -> None:
@@ -256,10 +269,19 @@ def test_expired() -> None:
     assert [event.kind for event in settled.events] == [EventKind.EXPIRED] * 3
 
 
-def test_an_account_that_moved_takes_the_delivery_along_untouched() -> None:
-    settled = move_to(leased(R.QUEUED), "*/main", NOW)
-    assert (settled.queue_key, settled.state, settled.due, settled.counts) == ("*/main", D.READY, NOW - HOUR, False)
+def test_a_delivery_that_is_divided_is_otherwise_untouched() -> None:
+    parts = (Part("*/main/acme", (0,)), Part("*/main/acme/b.example", (1, 2)))
+    settled = divide(leased(R.QUEUED, R.QUEUED, R.QUEUED), parts, NOW)
+    assert (settled.queue_key, settled.parts) == ("*/main/acme", parts[1:])
+    assert (settled.state, settled.due, settled.counts, settled.spent) == (D.READY, NOW - HOUR, False, False)
     assert (settled.recipients, settled.events, settled.record) == ((), (), None)
+
+
+def test_what_is_over_a_limit_that_rejects_has_failed_and_says_why() -> None:
+    settled = settle_over_limit(leased(R.QUEUED, R.DEFERRED), "tenant:acme", NOW)
+    assert (settled.state, settled.counts, settled.spent, settled.record) == (D.DONE, False, False, None)
+    assert {(change.state, change.category) for change in settled.recipients} == {(R.FAILED, "rate")}
+    assert all("limit of tenant acme" in str(event.facts["reason"]) for event in settled.events)
 
 
 def test_no_account_says_what_to_do() -> None:

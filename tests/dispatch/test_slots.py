@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from relay.dispatch.outcome import move_to, settle_attempt, settle_expired, settle_fault, settle_local_error
+from relay.dispatch.outcome import (
+    divide,
+    settle_attempt,
+    settle_expired,
+    settle_fault,
+    settle_local_error,
+    settle_over_limit,
+)
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.slots import is_spent
 from relay.model.address import Address
@@ -13,12 +20,14 @@ from relay.model.delivery import (
     Attempt,
     Category,
     LeasedDelivery,
+    Part,
     Phase,
     RecipientOutcome,
     Settlement,
     Verdict,
     new_recipients,
 )
+from relay.model.limit import Slots
 from relay.model.message import Message, Priority, QueueId, Source
 from relay.model.tenant import OnUnknown
 from tests.support.clock import START
@@ -30,12 +39,12 @@ MESSAGE = Message(
 TWO = LeasedDelivery(
     "q1.1",
     MESSAGE,
-    "acme/main",
+    "acme/main/acme",
     1,
     new_recipients((Address("b@b.example"), Address("c@b.example"))),
     b"",
     START,
-    ("account:acme/main",),
+    (Slots("account:acme/main"),),
 )
 
 
@@ -83,10 +92,11 @@ def test_the_final_dot_is_the_line(made: Attempt, spent: bool) -> None:
 
 def test_what_was_never_tried_gives_its_slot_back() -> None:
     assert not settle_expired(TWO, START).spent
-    assert not move_to(TWO, "acme/other", START).spent
+    assert not divide(TWO, (Part("acme/other/acme", (0, 1)),), START).spent
+    assert not settle_over_limit(TWO, "tenant:acme", START).spent
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_error_of_ours_may_have_come_after_the_dot(number: int) -> None:
-    delivery = LeasedDelivery("q1.1", MESSAGE, "acme/main", number, TWO.recipients, b"", START, TWO.slots)
+    delivery = LeasedDelivery("q1.1", MESSAGE, "acme/main/acme", number, TWO.recipients, b"", START, TWO.slots)
     assert settle_local_error(delivery, attempt(fault=P.CONNECT), START, START).spent

@@ -78,7 +78,7 @@ class Archive:
 
     async def counts(self) -> Sequence[QueueCounts]:
         """One queue."""
-        return [QueueCounts("a/main", len(self.details), 1, 0, NOW)]
+        return [QueueCounts("a/main/a", len(self.details), 0, 1, 0, NOW)]
 
     def writer(self, message: QueueId) -> ContentWriter:
         """Not here."""

@@ -8,7 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from relay.clock import DAY, HOUR, SECOND
-from relay.model.tenant import AccountKind, Limits, OnUnknown, RetrySettings, TlsMode
+from relay.model.limit import Limits
+from relay.model.tenant import AccountKind, OnUnknown, RetrySettings, TlsMode
 from relay.secrets import verify
 from sidecar_api.schemas import directory as shapes
 from sidecar_api.schemas.instance import ProbeOut

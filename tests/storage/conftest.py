@@ -9,7 +9,8 @@ from typing import TypeAlias
 import pytest
 
 from relay.clock import MINUTE, Clock
-from relay.model.tenant import NO_LIMITS, Account, AccountKind, Limits, Tenant
+from relay.model.limit import NO_LIMITS, Limits
+from relay.model.tenant import Account, AccountKind, Tenant
 from storage import Store, open_store
 from storage.windows import LENGTHS, Lengths
 from tests.storage.mail import CLOCK, TENANT

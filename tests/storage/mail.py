@@ -29,7 +29,8 @@ from relay.model.reply import Reply
 CLOCK = SystemClock()
 IDS = QueueIds(CLOCK)
 TENANT = "acme"
-QUEUE = "acme/main"
+QUEUE = "acme/main/acme"
+LIMIT = "account:acme/main"
 OK = Reply(250, "2.0.0", "ok")
 BUSY = Reply(450, "4.2.0", "busy")
 

@@ -24,7 +24,7 @@ async def fill(store: Store) -> dict[str, QueueId]:
         "batch": mail(batch="spring"),
         "named": mail(client_id="order-1"),
         "other": mail(tenant="other", queue="other/main"),
-        "second": mail(account="second", queue="acme/second"),
+        "second": mail(account="second", queue="acme/second/acme"),
         "sent": mail(("Someone@Example.com",), leased=True),
         "failed": mail(leased=True),
     }
@@ -171,9 +171,9 @@ async def test_held_recipients_of_a_done_delivery_can_be_released_or_cancelled(s
 
 async def test_counts_by_queue(store: Store) -> None:
     await fill(store)
-    await store.queue.claim("acme/second", 1)
+    await store.queue.claim("acme/second/acme", 1)
     counts = {c.queue_key: (c.ready, c.leased, c.held) for c in await store.archive.counts()}
-    assert counts == {QUEUE: (3, 0, 0), "acme/second": (0, 1, 0), "other/main": (1, 0, 0)}
+    assert counts == {QUEUE: (3, 0, 0), "acme/second/acme": (0, 1, 0), "other/main": (1, 0, 0)}
     earliest = {c.queue_key: c.next_due for c in await store.archive.counts()}
-    assert earliest["acme/second"] is None
+    assert earliest["acme/second/acme"] is None
     assert earliest[QUEUE] is not None

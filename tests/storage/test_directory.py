@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from relay.errors import Conflict, NotFound
+from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import Priority
 from relay.model.tenant import (
     INSTANCE,
     Account,
     AccountKind,
     Credential,
-    Limits,
     OnUnknown,
     RetrySettings,
     Scope,
@@ -42,7 +42,7 @@ def at_once(look_up: Awaitable[Any]) -> Any:
 
 async def test_tenants(store: Store) -> None:
     directory = store.directory
-    patient = Tenant("b", "B", None, 1, RetrySettings(max_age=9))
+    patient = Tenant("b", "B", None, 1, retry=RetrySettings(max_age=9))
     await directory.add_tenant(patient)
     assert [tenant.id for tenant in await directory.tenants()] == [TENANT, "b"]
     assert await directory.tenant("b") == patient
@@ -67,7 +67,8 @@ async def test_an_account_comes_back_whole(store: Store) -> None:
         "pässword",
         3,
         7,
-        Limits(1, 2, None),
+        Limits(1, 2, None, LimitUnit.RECIPIENTS, OnLimit.REJECT),
+        9,
         OnUnknown.HOLD,
         guarded=True,
         created_at=5,
@@ -79,7 +80,7 @@ async def test_an_account_comes_back_whole(store: Store) -> None:
     assert found.retry == account.retry
     assert (found.password, found.limits, found.guarded, found.tls) == (
         "pässword",
-        Limits(1, 2, None),
+        Limits(1, 2, None, LimitUnit.RECIPIENTS, OnLimit.REJECT),
         True,
         TlsMode.IMPLICIT,
     )
@@ -100,7 +101,7 @@ async def test_which_account_mail_goes_by(store: Store) -> None:
 
     async def goes_by(tenant: str, name: str | None) -> str | None:
         account = await directory.account(tenant, name)
-        return None if account is None else account.queue_key
+        return None if account is None else account.key
 
     assert await goes_by("bare", None) == "*/shared"
     assert await goes_by("bare", "main") == "*/main"

@@ -106,11 +106,11 @@ async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> Non
     new = mail(due=CLOCK.now() + HOUR)
     await one.queue.accept(new)
     await until(lambda: (QUEUE, new.delivery.due) in told["two"])
-    await one.queue.accept(mail(leased=True, queue="acme/leased"))
+    await one.queue.accept(mail(leased=True, queue="acme/leased/acme"))
     await one.archive.retry(TENANT, new.message.id, 5)
     await until(lambda: (QUEUE, 5) in told["two"])
     assert told["one"] == [(QUEUE, 5)]  # of its own accept nobody needs to tell it
-    assert not any(queue_key == "acme/leased" for queue_key, _ in told["two"])
+    assert not any(queue_key == "acme/leased/acme" for queue_key, _ in told["two"])
 
 
 async def test_others_see_a_change_of_the_configuration(pair: tuple[Store, Store]) -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND
 from relay.model.delivery import LeasedDelivery
+from relay.model.limit import Limits, Slots
 from relay.model.message import RecipientState
-from relay.model.tenant import Account, AccountKind, Limits
+from relay.model.tenant import Account, AccountKind
 from storage import Store
 from storage.limiting import PRUNED_AT_ONCE
 from storage.windows import Lengths
 from storage.work import fetch, script
 from tests.storage.conftest import Open, furnish
-from tests.storage.mail import CLOCK, QUEUE, mail, settled
+from tests.storage.mail import CLOCK, LIMIT, QUEUE, mail, settled
 
 THREE = Limits(per_hour=3)
 
@@ -40,8 +41,8 @@ async def claim(store: Store, count: int = 10) -> list[LeasedDelivery]:
 
 
 async def stamps(store: Store) -> list[tuple[int, int]]:
-    span = [(f"account:{QUEUE}", 1, 1000)]
-    return sorted((number, at) for number, at in await store._database.read(fetch("send_stamps", given=span)))
+    span = [(LIMIT, 1, 1000)]
+    return sorted((number, at) for number, _, at in await store._database.read(fetch("send_stamps", given=span)))
 
 
 async def set_limits(store: Store, limit: str) -> None:
@@ -53,7 +54,7 @@ async def set_limits(store: Store, limit: str) -> None:
 async def test_a_claim_takes_no_more_than_slots_are_open(limited: Store) -> None:
     first = await limited.queue.claim(QUEUE, 2)
     assert (len(first.deliveries), first.blocked_until) == (2, None)
-    assert {one.slots for one in first.deliveries} == {(f"account:{QUEUE}",)}
+    assert {one.slots for one in first.deliveries} == {(Slots(LIMIT),)}
     before = CLOCK.now()
     second = await limited.queue.claim(QUEUE, 2)
     assert len(second.deliveries) == 1
@@ -85,7 +86,7 @@ async def test_a_slot_that_was_not_spent_is_open_at_once(limited: Store) -> None
     assert told == []
     assert await limited.queue.settle(settled(refused, RecipientState.DEFERRED, due=CLOCK.now() + HOUR, spent=False))
     await limited.queue.release([cut])
-    assert told == [QUEUE, QUEUE]
+    assert told == [LIMIT, LIMIT]
     assert len(await stamps(limited)) == 1
     assert len(await claim(limited)) == 2
     assert await claim(limited) == []
@@ -144,7 +145,7 @@ async def test_a_changed_limit_holds_for_the_next_claim(limited: Store) -> None:
 
 async def test_a_mail_that_moves_to_another_account_gives_its_slot_back(limited: Store) -> None:
     (moved,) = await claim(limited, 1)
-    elsewhere = settled(moved, RecipientState.DEFERRED, queue_key="*/main", spent=False)
+    elsewhere = settled(moved, RecipientState.DEFERRED, queue_key="*/main/acme", spent=False)
     assert await limited.queue.settle(replace(elsewhere, recipients=(), events=()))
     assert len(await claim(limited)) == 3
 
@@ -153,11 +154,11 @@ async def test_accounts_of_a_name_have_limits_of_their_own(limited: Store) -> No
     other = Account("*", "main", AccountKind.SMTP, "smtp.example.com", limits=Limits(per_hour=1))
     await limited.directory.add_account(other, default=False)
     for _ in range(3):
-        await limited.queue.accept(mail(queue="*/main"))
-    await limited.queue.accept(mail(queue="acme/free"))
-    assert len((await limited.queue.claim("*/main", 10)).deliveries) == 1
+        await limited.queue.accept(mail(queue="*/main/acme"))
+    await limited.queue.accept(mail(queue="acme/free/acme"))
+    assert len((await limited.queue.claim("*/main/acme", 10)).deliveries) == 1
     assert len(await claim(limited)) == 3
-    assert len((await limited.queue.claim("acme/free", 10)).deliveries) == 1
+    assert len((await limited.queue.claim("acme/free/acme", 10)).deliveries) == 1
 
 
 async def test_nothing_is_blocked_while_slots_are_left(limited: Store) -> None:
@@ -187,11 +188,11 @@ async def test_old_sends_are_forgotten_and_no_others(opened: Open) -> None:
     count = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {old + 5})"
     stamp = f"CASE WHEN i <= {old} THEN {now - 2 * HOUR} ELSE {now} END"
     into = "INSERT INTO send_log (limit_key, number, at)"
-    await store._database.write(script(f"{into} {count} SELECT 'account:{QUEUE}', i, {stamp} FROM n;"))
+    await store._database.write(script(f"{into} {count} SELECT '{LIMIT}', i, {stamp} FROM n;"))
     await store._database.write(script(f"UPDATE limits SET last = {old + 5}, last_at = {now};"))
     await store.prune()
-    left = await store._database.read(fetch("send_stamps", given=[(f"account:{QUEUE}", 1, old + 5)]))
-    assert sorted(number for number, _ in left) == list(range(old + 1, old + 6))
+    left = await store._database.read(fetch("send_stamps", given=[(LIMIT, 1, old + 5)]))
+    assert sorted(number for number, *_ in left) == list(range(old + 1, old + 6))
     await fill(store, 2)
     assert len(await claim(store)) == 2
 

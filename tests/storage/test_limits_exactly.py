@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from relay.clock import MILLISECOND, SECOND
 from relay.model.delivery import LeasedDelivery
+from relay.model.limit import Limits
 from relay.model.message import RecipientState
-from relay.model.tenant import Limits
 from storage import Store, open_store
 from storage.windows import Lengths, Window, windows_of
 from tests.storage.conftest import Open, furnish
@@ -97,7 +97,7 @@ class Simulation:
         slots = max(0, min(used))
         found = await store.queue.claim(QUEUE, wanted)
         assert len(found.deliveries) == min(wanted, slots, self.ready)
-        assert (found.blocked_until is None) == (slots >= wanted or self.ready < slots)
+        assert (found.blocked_until is None) == (slots > wanted or self.ready < min(wanted, slots))
         assert found.blocked_until is None or found.blocked_until > now
         self.ready -= len(found.deliveries)
         self.in_flight |= {one.id: (one, now) for one in found.deliveries}
@@ -237,4 +237,4 @@ async def test_two_instances_never_send_one_more_between_them(opened: Open) -> N
 
     await asyncio.gather(*(send(stores[seed % 2], seed) for seed in range(6)))
     assert never_one_more(received, windows_of(limits, lengths))
-    assert len(received) >= 170  # in 4 s two "hours" of 90, each spent within it
+    assert len(received) >= 160  # in 4 s two "hours" of 90, each spent within it

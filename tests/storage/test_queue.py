@@ -89,13 +89,13 @@ async def test_claims_go_by_priority_then_due_then_id(store: Store) -> None:
 async def test_what_is_not_due_or_of_another_queue_is_left(store: Store) -> None:
     later = CLOCK.now() + HOUR
     await store.queue.accept(mail(due=later))
-    await store.queue.accept(mail(queue="*/other", priority=Priority.IMMEDIATE))
+    await store.queue.accept(mail(queue="*/other/acme", priority=Priority.IMMEDIATE))
     claim = await store.queue.claim(QUEUE, 10)
     assert claim.deliveries == ()
     assert claim.next_due is not None
     assert abs(claim.next_due - later) < MINUTE
     heads = {head.queue_key: head.next_due for head in await store.queue.heads()}
-    assert heads.keys() == {QUEUE, "*/other"}
+    assert heads.keys() == {QUEUE, "*/other/acme"}
     assert abs(heads[QUEUE] - later) < MINUTE
 
 
@@ -182,10 +182,10 @@ async def test_stale_settlements_leave_their_group_alone(store: Store) -> None:
 async def test_an_account_fault_counts_no_attempt(store: Store) -> None:
     await store.queue.accept(mail())
     (delivery,) = (await store.queue.claim(QUEUE, 1)).deliveries
-    wait = settled(delivery, DEFERRED, due=CLOCK.now() - 1, counts=False, queue_key="*/other")
+    wait = settled(delivery, DEFERRED, due=CLOCK.now() - 1, counts=False, queue_key="*/other/acme")
     assert await store.queue.settle(wait)
     assert (await store.queue.claim(QUEUE, 1)).deliveries == ()
-    (again,) = (await store.queue.claim("*/other", 1)).deliveries
+    (again,) = (await store.queue.claim("*/other/acme", 1)).deliveries
     assert again.attempt == 1
 
 

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.clock import DAY, HOUR, MINUTE
-from relay.model.tenant import NO_LIMITS, Limits
-from storage.windows import LENGTHS, Grant, Lengths, Standing, Window, grant, places, windows_of
+from relay.model.limit import NO_LIMITS, Limits, LimitUnit, OnLimit, Slots
+from storage.windows import (
+    LENGTHS,
+    Division,
+    Lengths,
+    Limit,
+    Meter,
+    Stamps,
+    Standing,
+    Window,
+    divide,
+    places,
+    windows_of,
+)
 
 NOW = 1000 * DAY
+KEY = "account:acme/main"
 TWO = (Window(60, 2),)
 THREE = (Window(60, 3),)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """How many slots are open to deliveries that take one each, and when the next one is."""
+
+    slots: int
+    next_at: int | None
+
+
+def grant(windows: Sequence[Window], standing: Standing, stamps: Mapping[int, int], wanted: int, now: int) -> Grant:
+    meter = Meter(Limit(KEY, tuple(windows)), standing, Stamps((number, 1, at) for number, at in stamps.items()))
+    division = divide([meter], (1,) * wanted, now)
+    assert not division.over
+    return Grant(len(division.granted), division.next_at)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +107,7 @@ def test_it_is_what_counting_would_say(
     stamps = {number: NOW - age for number, age in enumerate(ages, 1)}
     standing = Standing(len(ages), in_flight)
     longest = max(window.length for window in windows)
-    spans = [*places(windows, standing, wanted)]
+    spans = [*places(Limit(KEY, tuple(windows)), standing, wanted)]
     asked = {n: at for n, at in stamps.items() if any(first <= n <= last for first, last in spans)}
     if pruned:
         asked = {n: at for n, at in asked.items() if at > NOW - longest}
@@ -93,3 +124,92 @@ def test_it_is_what_counting_would_say(
             assert any(w.most - in_flight <= granted.slots and granted.next_at >= NOW + w.length for w in windows)
         else:
             assert granted.next_at == first
+
+
+def meter(
+    key: str, most: int, *sends: tuple[int, int], unit: LimitUnit, on_limit: OnLimit, in_flight: int = 0
+) -> Meter:
+    """`sends`: how long ago, and how many slots it took; oldest first."""
+    last, rows = 0, []
+    for age, weight in sends:
+        last += weight
+        rows.append((last, weight, NOW - age))
+    return Meter(Limit(key, (Window(60, most),), unit, on_limit), Standing(last, in_flight), Stamps(rows))
+
+
+M, R = LimitUnit.MESSAGES, LimitUnit.RECIPIENTS
+DEFER, REJECT = OnLimit.DEFER, OnLimit.REJECT
+
+
+@pytest.mark.parametrize(
+    ("meters", "line", "expected"),
+    [
+        pytest.param(
+            [meter("a", 5, unit=R, on_limit=DEFER)],
+            [2, 3, 1],
+            Division({0: (Slots("a", 2),), 1: (Slots("a", 3),)}, {}, NOW + 60),
+            id="recipients are counted",
+        ),
+        pytest.param(
+            [meter("a", 5, (50, 3), (20, 2), unit=R, on_limit=DEFER)],
+            [3],
+            Division({}, {}, NOW + 10),
+            id="three slots open when the send of three has left",
+        ),
+        pytest.param(
+            [meter("a", 5, (50, 3), (20, 2), unit=R, on_limit=DEFER)],
+            [4],
+            Division({}, {}, NOW + 40),
+            id="four only when the next one has left as well",
+        ),
+        pytest.param(
+            [meter("a", 5, (50, 2), unit=R, on_limit=DEFER)],
+            [4, 1],
+            Division({}, {}, NOW + 10),
+            id="nobody overtakes the first that must wait",
+        ),
+        pytest.param(
+            [meter("a", 2, unit=R, on_limit=DEFER)],
+            [9, 1],
+            Division({0: (), 1: (Slots("a", 1),)}, {}, None),
+            id="what can never go whole is let through without slots, to be divided",
+        ),
+        pytest.param(
+            [meter("a", 1, (10, 1), unit=M, on_limit=REJECT)],
+            [1, 1],
+            Division({}, {0: "a", 1: "a"}, None),
+            id="rejected, each of them",
+        ),
+        pytest.param(
+            [meter("a", 1, unit=M, on_limit=REJECT)],
+            [1, 1],
+            Division({0: (Slots("a", 1),)}, {1: "a"}, None),
+            id="one goes, the other is rejected",
+        ),
+        pytest.param(
+            [meter("a", 9, unit=M, on_limit=DEFER), meter("t", 4, unit=R, on_limit=DEFER)],
+            [3, 2],
+            Division({0: (Slots("a", 1), Slots("t", 3))}, {}, NOW + 60),
+            id="it goes where all limits let it, each counting as it does",
+        ),
+        pytest.param(
+            [meter("a", 1, (10, 1), unit=M, on_limit=DEFER), meter("t", 1, (30, 1), unit=M, on_limit=DEFER)],
+            [1],
+            Division({}, {}, NOW + 50),
+            id="of two closed limits the later one decides",
+        ),
+        pytest.param(
+            [meter("a", 3, unit=R, on_limit=DEFER, in_flight=2)],
+            [2],
+            Division({}, {}, NOW + 60),
+            id="recipients in flight count",
+        ),
+    ],
+)
+def test_who_may_go(meters: list[Meter], line: list[int], expected: Division) -> None:
+    assert divide(meters, line, NOW) == expected
+
+
+def test_a_stamp_stands_for_all_the_slots_of_its_send() -> None:
+    stamps = Stamps([(3, 3, 100), (4, 1, 200), (9, 2, 300)])
+    assert [stamps.of(number) for number in range(11)] == [None, 100, 100, 100, 200, None, None, None, 300, 300, None]

@@ -28,8 +28,9 @@ from relay.metrics import Metrics
 from relay.model.address import Address
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
+from relay.model.limit import NO_LIMITS, Limits
 from relay.model.message import MessageDetail, RecipientState, Source
-from relay.model.tenant import NO_LIMITS, Account, AccountKind, Limits, OnUnknown, Tenant, TlsMode
+from relay.model.tenant import Account, AccountKind, OnUnknown, Tenant, TlsMode
 from storage import Store, open_store
 from tests.support.clock import FakeClock
 

@@ -1,3 +1,50 @@
+-- Lanes by tenant, suspension, limits of tenants and destination domains.
+
+-- A queue is what waits for one account on behalf of one tenant, so that no tenant waits behind another's mail.
+UPDATE deliveries SET queue_key = queue_key || '/' || tenant_id WHERE state IN ('ready', 'leased', 'held');
+
+-- Ready, but not to be claimed: its tenant or batch was found suspended. Set by the claim that met it, lifted by a resumption.
+ALTER TABLE deliveries ADD COLUMN suspended BIGINT NOT NULL DEFAULT 0 CHECK (suspended IN (0, 1));
+DROP INDEX deliveries_ready;
+CREATE INDEX deliveries_ready ON deliveries (queue_key, priority, due, message_id, number)
+    WHERE state = 'ready' AND suspended = 0;
+CREATE INDEX deliveries_suspended ON deliveries (tenant_id, message_id, number) WHERE state = 'ready' AND suspended = 1;
+
+-- What a tenant has stopped. A batch's own row wins over its tenant's.
+CREATE TABLE suspensions (
+    tenant_id TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
+    batch     TEXT COLLATE "C" NOT NULL, -- '' is the whole tenant
+    suspended BIGINT NOT NULL CHECK (suspended IN (0, 1)),
+    swept     BIGINT NOT NULL CHECK (swept IN (0, 1)), -- 0: deliveries that a resumption frees are still marked
+    since     BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, batch)
+);
+
+ALTER TABLE accounts ADD COLUMN limit_unit TEXT COLLATE "C" NOT NULL DEFAULT 'messages' CHECK (limit_unit IN ('messages', 'recipients'));
+ALTER TABLE accounts ADD COLUMN on_limit TEXT COLLATE "C" NOT NULL DEFAULT 'defer' CHECK (on_limit IN ('defer', 'reject'));
+ALTER TABLE accounts ADD COLUMN batch_size BIGINT CHECK (batch_size > 0);
+
+ALTER TABLE tenants ADD COLUMN per_minute BIGINT CHECK (per_minute > 0);
+ALTER TABLE tenants ADD COLUMN per_hour BIGINT CHECK (per_hour > 0);
+ALTER TABLE tenants ADD COLUMN per_day BIGINT CHECK (per_day > 0);
+ALTER TABLE tenants ADD COLUMN limit_unit TEXT COLLATE "C" NOT NULL DEFAULT 'messages' CHECK (limit_unit IN ('messages', 'recipients'));
+ALTER TABLE tenants ADD COLUMN on_limit TEXT COLLATE "C" NOT NULL DEFAULT 'defer' CHECK (on_limit IN ('defer', 'reject'));
+
+CREATE TABLE domain_limits (
+    tenant_id  TEXT COLLATE "C" NOT NULL REFERENCES tenants (id),
+    domain     TEXT COLLATE "C" NOT NULL, -- in lower case
+    per_minute BIGINT CHECK (per_minute > 0),
+    per_hour   BIGINT CHECK (per_hour > 0),
+    per_day    BIGINT CHECK (per_day > 0),
+    limit_unit TEXT COLLATE "C" NOT NULL CHECK (limit_unit IN ('messages', 'recipients')),
+    on_limit   TEXT COLLATE "C" NOT NULL CHECK (on_limit IN ('defer', 'reject')),
+    PRIMARY KEY (tenant_id, domain)
+);
+
+-- Under a limit that counts recipients one send is many: it takes that many numbers, and the log has the last of them.
+ALTER TABLE slots ADD COLUMN weight BIGINT NOT NULL DEFAULT 1 CHECK (weight > 0);
+ALTER TABLE send_log ADD COLUMN weight BIGINT NOT NULL DEFAULT 1 CHECK (weight > 0);
+
 -- Retries of a tenant's or an account's own: a JSON object of what differs from the instance's; NULL: nothing does.
 ALTER TABLE accounts ADD COLUMN retry TEXT;
 ALTER TABLE tenants ADD COLUMN retry TEXT;
