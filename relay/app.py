@@ -146,7 +146,7 @@ class Relay:
             clock=self.clock,
             max_concurrent=self.places.attempts,
             active=False,
-            on_done=self.admission.one_done,
+            on_open=self.admission.count,
         )
 
     def _build_intake(self) -> Intake:

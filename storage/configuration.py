@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.tenant import INSTANCE, Account, Credential, Tenant, Token
 from storage.cipher import Cipher
-from storage.rows import read_account, read_tenant, write_account, write_credential, write_tenant, write_token
+from storage.rows import (
+    read_account,
+    read_tenant,
+    write_account,
+    write_credential,
+    write_domain_limits,
+    write_tenant,
+    write_token,
+)
 from storage.work import Lock, Row, Values, Work, execute, fetch, fetch_one, notify
 
 CHANGED = "change"
@@ -69,6 +77,9 @@ def change_tenant(tenant: str, change: Callable[[Tenant], Tenant]) -> Work[Tenan
         if found is None:
             raise Invalid(Violation("/default_account", "there is no such account"))
     yield from execute("update_tenant", write_tenant(changed))
+    if changed.domain_limits != current.domain_limits:
+        yield from execute("delete_domain_limits", {"tenant": tenant})
+        yield from execute("insert_domain_limits", given=write_domain_limits(changed))
     return changed
 
 

@@ -240,6 +240,13 @@ def write_tenant(tenant: Tenant) -> dict[str, object]:
     }
 
 
+def write_domain_limits(tenant: Tenant) -> list[tuple[object, ...]]:
+    """`rows:` of insert_domain_limits."""
+    return [
+        (tenant.id, domain, *write_limits(limits).values()) for domain, limits in sorted(tenant.domain_limits.items())
+    ]
+
+
 def write_retry(retry: RetrySettings) -> str | None:
     """What differs from the level above."""
     given = {name: value for name, value in asdict(retry).items() if value is not None}

@@ -44,15 +44,15 @@ class Dispatcher:
         clock: Clock,
         max_concurrent: int,
         active: bool = True,
-        on_done: Callable[[], None] = lambda: None,
+        on_open: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_done` is called for each delivery that needs no more attempts."""
+        """`on_open` is told how many more deliveries are open than before, or fewer."""
         self._queue = queue
         self._attempter = attempter
         self._clock = clock
         self._max_concurrent = max_concurrent
         self._active = active
-        self._on_done = on_done
+        self._on_open = on_open
         self._ways: dict[str, Way] = {}
         self._lanes: dict[str, Lane] = {}
         self._waiting: dict[Way, None] = {}
@@ -250,9 +250,10 @@ class Dispatcher:
             if settlement.state is DeliveryState.READY:
                 self.wake(settlement.queue_key, settlement.due)
                 for part in settlement.parts:
+                    self._on_open(1)
                     self.wake(part.queue_key, settlement.due)
             elif settlement.state is DeliveryState.DONE:
-                self._on_done()
+                self._on_open(-1)
         finally:
             self.free_slot(way)
 

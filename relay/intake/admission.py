@@ -88,9 +88,9 @@ class Admission:
             self._metrics.admission_refused.labels(part).inc()
             raise Rejected(REFUSALS[part])
 
-    def one_done(self) -> None:
-        """A delivery needs no more attempts."""
-        self.depth -= 1
+    def count(self, more: int) -> None:
+        """So many more deliveries are open than before, or fewer."""
+        self.depth += more
 
     def ill_parts(self) -> Mapping[Part, str]:
         """What keeps the doors closed, and for people: why."""

@@ -28,7 +28,9 @@ async def add_tenant(call: Call) -> web.Response:
     """POST /v1/tenants: with a first token, which may do all in it."""
     wanted = call.given(shapes.TenantIn)
     directory, clock = call.services.directory, call.services.clock
-    await directory.add_tenant(Tenant(wanted.id, wanted.name or wanted.id, None, clock.now(), retry=wanted.retry.settings()))
+    await directory.add_tenant(
+        Tenant(wanted.id, wanted.name or wanted.id, None, clock.now(), retry=wanted.retry.settings())
+    )
     token, secret = _new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)
     await directory.add_token(token, token_hash(secret))
     return answer(201, shapes.IssuedTokenOut(id=wanted.id, token=secret), {"Location": f"/v1/tenants/{wanted.id}"})

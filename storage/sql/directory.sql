@@ -33,6 +33,11 @@ WHERE tenant_id = :tenant ORDER BY domain;
 -- suspensions: of a tenant: of its batches, and '' for the whole of it
 SELECT batch, suspended FROM suspensions WHERE tenant_id = :tenant ORDER BY batch;
 
+-- insert_domain_limits: of a tenant
+-- rows: tenant_id text, domain text, per_minute bigint, per_hour bigint, per_day bigint, limit_unit text, on_limit text
+INSERT INTO domain_limits (tenant_id, domain, per_minute, per_hour, per_day, limit_unit, on_limit)
+SELECT tenant_id, domain, per_minute, per_hour, per_day, limit_unit, on_limit FROM given;
+
 -- delete_domain_limits: all of a tenant
 DELETE FROM domain_limits WHERE tenant_id = :tenant;
 

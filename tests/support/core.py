@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from relay.clock import MINUTE, Clock, SystemClock
 from relay.contracts import Accepted, Directory, MessageQueue
@@ -110,6 +111,14 @@ class Core:
         await self.store.directory.add_account(account, default=name == "main")
         return account
 
+    async def add_tenant(self, tenant: str, **facts: Any) -> None:
+        """A further one."""
+        await self.store.directory.add_tenant(Tenant(tenant, tenant.title(), None, self.clock.now(), **facts))
+
+    async def change_tenant(self, tenant: str = ACME, **facts: Any) -> None:
+        """Other facts of a tenant."""
+        await self.store.directory.change_tenant(tenant, lambda found: replace(found, **facts))
+
     async def submit(
         self,
         *recipients: str,
@@ -125,7 +134,7 @@ class Core:
 
     async def detail(self, accepted: Accepted) -> MessageDetail:
         """How it stands."""
-        return await self.store.archive.message(ACME, accepted.id)
+        return await self.store.archive.message(None, accepted.id)
 
     async def states(self, accepted: Accepted) -> list[RecipientState]:
         """How its recipients stand, in their order."""
@@ -228,7 +237,7 @@ def _assemble(
         clock=clock,
         max_concurrent=max_concurrent,
         active=active,
-        on_done=admission.one_done,
+        on_open=admission.count,
     )
     intake = Intake(
         queue=queue,
