@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -40,3 +41,38 @@ def watchdog_interval() -> float | None:
     if not allowed.isdigit() or int(allowed) == 0 or watched != str(os.getpid()):
         return None
     return int(allowed) / 2_000_000
+
+
+class Overseer(Protocol):
+    """Who is to know how this process does."""
+
+    interval: float | None
+    """How often, in seconds, a sign of life is wanted; None: never."""
+
+    def ready(self) -> None:
+        """Mail is taken."""
+
+    def alive(self) -> None:
+        """The event loop turns."""
+
+    def stopping(self) -> None:
+        """What is under way is finished."""
+
+
+class ServiceManager:
+    """The overseer of a relay that is one process."""
+
+    def __init__(self) -> None:
+        self.interval = watchdog_interval()
+
+    def ready(self) -> None:
+        """See Overseer."""
+        notify(f"{READY}\nSTATUS=Accepting mail")
+
+    def alive(self) -> None:
+        """See Overseer."""
+        notify(WATCHDOG)
+
+    def stopping(self) -> None:
+        """See Overseer."""
+        notify(f"{STOPPING}\nSTATUS=Finishing what is under way")

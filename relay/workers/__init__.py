@@ -1,0 +1,1 @@
+"""Workers: several processes that are one instance (`server.workers`), and a parent that starts and watches them."""
