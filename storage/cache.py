@@ -24,10 +24,16 @@ class Cache:
         """Off while changes made elsewhere might not be heard of."""
         self.on_forget: list[Callable[[], None]] = []
         """Called after each change, ours and other instances'."""
+        self.changes: Callable[[], int] | None = None
+        """How often the configuration has been changed, where that can be asked at any time: a change is then seen at once,
+        even before it is heard of."""
+        self._seen = 0
 
     def forget(self) -> None:
         """Something has changed. What is being looked up right now will not be kept either."""
         self._generation += 1
+        if self.changes is not None:
+            self._seen = self.changes()
         self._found.clear()
         self._missing.clear()
         for callback in self.on_forget:
@@ -35,6 +41,8 @@ class Cache:
 
     async def get(self, key: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
         """The value of `key`; without suspension where it is known. None means that there is none."""
+        if self.changes is not None and self.changes() != self._seen:
+            self.forget()
         found = self._found.get(key)
         if found is not None:
             return cast("T", found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from storage.statements import Dialect
@@ -19,6 +20,22 @@ class Hearing(Protocol):
 
     def ended(self) -> None:
         """Nothing is heard until it begins again."""
+
+
+class Peers(Protocol):
+    """The other processes of this instance, on a store that their parent had opened before them."""
+
+    def tell(self, payloads: Sequence[str]) -> None:
+        """Have them hear something, after the commit that it is about; from any thread. Of no use where there is NOTIFY."""
+
+    def listen(self, hearing: Hearing) -> None:
+        """Hear what they tell, on the running loop."""
+
+    def note_change(self) -> None:
+        """The configuration has changed: when this returns all of them can know."""
+
+    def changes(self) -> int:
+        """How often any of them has changed it."""
 
 
 class Database(Protocol):

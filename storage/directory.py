@@ -11,7 +11,7 @@ from relay.model.tenant import Account, Credential, Tenant, Token
 from storage import configuration
 from storage.cache import Cache
 from storage.cipher import Cipher
-from storage.database import Database
+from storage.database import Database, Peers
 from storage.rows import read_credential, read_tenant, read_token
 from storage.work import Row, T, Values, Work, fetch, fetch_one
 
@@ -21,12 +21,17 @@ RemoveContents = Callable[[Sequence[str]], Awaitable[None]]
 class Directory:
     """Satisfies relay.contracts.Directory."""
 
-    def __init__(self, database: Database, cipher: Cipher, remove_contents: RemoveContents) -> None:
+    def __init__(
+        self, database: Database, cipher: Cipher, remove_contents: RemoveContents, peers: Peers | None = None
+    ) -> None:
         self._database = database
         self._cipher = cipher
         self._remove_contents = remove_contents
         self._changing: set[asyncio.Task[Any]] = set()
+        self._peers = peers
         self.cache = Cache()
+        if peers is not None:
+            self.cache.changes = peers.changes
 
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""
@@ -137,6 +142,8 @@ class Directory:
         try:
             return await self._database.write(work)
         finally:  # a store that went away during the commit may have kept it
+            if self._peers is not None:
+                self._peers.note_change()
             self.cache.forget()
 
     async def _one(self, statement: str, values: Values, read: Callable[[Row], T]) -> T | None:

@@ -111,12 +111,17 @@ class Queue:
         """See MessageQueue. Whoever listens to the store hears of what became ready."""
         return await self._recover("recover")
 
-    async def release_former_life(self) -> int:
-        """Before the first claim: what this instance held when it last ended. In SQLite, what anybody held."""
-        return await self._recover("release_all" if self._database.dialect == "sqlite" else "release_holder")
+    async def release_all(self) -> int:
+        """Every lease, where nobody else can hold one; answers how many."""
+        return await self._recover("release_all")
 
-    async def _recover(self, statement: str) -> int:
-        ready = await self._database.write(leasing.recover(statement, self._lease_values()))
+    async def release_of(self, holder: str) -> int:
+        """The leases of a holder who is dead, and of those named after it (`holder.…`); answers how many."""
+        return await self._recover("release_holder", holder)
+
+    async def _recover(self, statement: str, holder: str | None = None) -> int:
+        lease = self._lease_values()
+        ready = await self._database.write(leasing.recover(statement, {**lease, "holder": holder or self._holder}))
         await self._database.write(limiting.stamp_strays(self._lease_values()))
         for queue_key, due in ready:
             self._on_ready(queue_key, due)

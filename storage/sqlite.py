@@ -20,9 +20,10 @@ from pathlib import Path
 import aiosqlite
 
 from relay.errors import StoreError, StoreUnavailable
-from storage.database import Hearing
+from storage.database import Hearing, Peers
 from storage.statements import Dialect, Statement, load
-from storage.work import Execute, Fetch, Given, Row, Script, Step, T, Together, Work
+from storage.turns import Turns
+from storage.work import Execute, Fetch, Given, Notify, Row, Script, Step, T, Together, Work
 
 OLDEST = (3, 37, 0)
 """The first with STRICT tables."""
@@ -69,15 +70,22 @@ class _Connection(aiosqlite.Connection):
 
 
 class SQLite:
-    """Satisfies Database. Opened by one process at a time: `<path>.lock` says so."""
+    """Satisfies Database. Opened by one instance at a time: `<path>.lock` says so, held by its process or the parent of its
+    processes."""
 
     dialect: Dialect = "sqlite"
     groups_in_flight = 1
 
-    def __init__(self, path: Path, lock: int, writer: _Connection, reader: _Connection) -> None:
+    def __init__(
+        self, path: Path, lock: int | None, writer: _Connection, reader: _Connection, peers: Peers | None
+    ) -> None:
         """Use `open_sqlite`."""
         self._path = path
         self._lock = lock
+        self._peers = peers
+        self._turns = Turns(path) if peers else None
+        self._notes: list[str] = []
+        """What the peers are to hear of the transaction that runs; the writing thread's."""
         self._writer = writer
         self._reader = reader
         self._statements = load("sqlite")
@@ -85,14 +93,16 @@ class SQLite:
 
     async def write(self, work: Work[T]) -> T:
         """One transaction. The thread runs it to its end even where the caller no longer waits."""
-        return await self._run(self._writer, "BEGIN IMMEDIATE", work)
+        return await self._run(self._writer, self._write, work)
 
     async def read(self, work: Work[T]) -> T:
         """One snapshot, on the reader's connection."""
-        return await self._run(self._reader, "BEGIN", work)
+        return await self._run(self._reader, self._read, work)
 
     async def listen(self, hearing: Hearing) -> None:
-        """There is no other instance to hear of."""
+        """There is no other instance to hear of, but there may be other processes of ours."""
+        if self._peers is not None:
+            self._peers.listen(hearing)
 
     async def close(self) -> None:
         """Wait for what runs, close, and let the next process in."""
@@ -100,15 +110,33 @@ class SQLite:
             self._closed = True
             await self._reader.close()
             await self._writer.close()
-            os.close(self._lock)
+            if self._turns is not None:
+                self._turns.close()
+            if self._lock is not None:
+                os.close(self._lock)
 
-    async def _run(self, connection: _Connection, begin: str, work: Work[T]) -> T:
+    async def _run(
+        self, connection: _Connection, transact: Callable[[sqlite3.Connection, Work[T]], T], work: Work[T]
+    ) -> T:
         if self._closed:
             raise StoreUnavailable("the store is closed")
         try:
-            return await connection.run(lambda raw: self._transact(raw, begin, work))
+            return await connection.run(lambda raw: transact(raw, work))
         except sqlite3.Error as error:
             raise _translate(error, self._path) from error
+
+    def _read(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+        return self._transact(connection, "BEGIN", work)
+
+    def _write(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+        if self._peers is None or self._turns is None:
+            return self._transact(connection, "BEGIN IMMEDIATE", work)
+        self._notes = []
+        with self._turns:
+            result = self._transact(connection, "BEGIN IMMEDIATE", work)
+        if self._notes:
+            self._peers.tell(self._notes)
+        return result
 
     def _transact(self, connection: sqlite3.Connection, begin: str, work: Work[T]) -> T:
         connection.execute(begin)
@@ -142,7 +170,9 @@ class SQLite:
         if isinstance(step, Script):
             for statement in split_script(step.text):
                 connection.execute(statement)
-        return None  # locks and notifications are for several instances
+        elif isinstance(step, Notify) and self._peers is not None:
+            self._notes += step.payloads
+        return None  # locks are for several writers
 
     def _execute(self, connection: sqlite3.Connection, step: Execute) -> int:
         before = connection.total_changes
@@ -198,13 +228,14 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
     return error
 
 
-async def open_sqlite(path: Path) -> SQLite:
-    """Open or make the database. StoreError where another process has it open, or SQLite is too old."""
+async def open_sqlite(path: Path, peers: Peers | None = None) -> SQLite:
+    """Open or make the database; with `peers`, of which one holds the lock. StoreError where another instance has it open, or
+    SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} is needed; or use PostgreSQL")
     try:
-        lock = await asyncio.to_thread(_take, path)
+        lock = None if peers else await asyncio.to_thread(hold_sqlite, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}; check storage.url and its permissions") from None
     opened: list[_Connection] = []
@@ -217,13 +248,15 @@ async def open_sqlite(path: Path) -> SQLite:
     except BaseException as error:
         for connection in opened:
             await connection.close()
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
         raise _translate(error, path) if isinstance(error, sqlite3.Error) else error from error
-    return SQLite(path, lock, opened[0], opened[1])
+    return SQLite(path, lock, opened[0], opened[1], peers)
 
 
-def _take(path: Path) -> int:
-    """Make directory and file, for their owner alone, and hold the lock that says they are in use."""
+def hold_sqlite(path: Path) -> int:
+    """Make directory and file, for their owner alone, and hold the lock that says they are in use, until the descriptor is
+    closed by all that have it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

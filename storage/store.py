@@ -14,7 +14,7 @@ from relay.errors import RelayError, StoreError, StoreUnavailable
 from storage.archive import Archive
 from storage.cipher import Cipher, key_id_of, make_keys, read_keys
 from storage.contents import Chunks, Contents, Files
-from storage.database import Database
+from storage.database import Database, Peers
 from storage.directory import Directory
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
@@ -103,6 +103,11 @@ class Store:
         """Forget sends that no limit asks about any more; for the janitor."""
         await self._queue.prune()
 
+    async def take_over(self, holder: str | None) -> int:
+        """Make ready again what a process held that is known to be dead, and those named after it; None: what anybody held.
+        Answers how many deliveries."""
+        return await (self._queue.release_all() if holder is None else self._queue.release_of(holder))
+
     async def close(self) -> None:
         """Commit what was put in, then close. The leases that are still held run out, or are taken up at the next start."""
         if self._catching_up is not None:
@@ -164,24 +169,34 @@ async def open_store(
     spool: Path | None = None,
     inline_limit: int = INLINE_LIMIT,
     lengths: Lengths = LENGTHS,
+    former: str | None = None,
+    peers: Peers | None = None,
 ) -> Store:
     """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
 
     `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
-    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. Raises
-    StoreError (do something first) or StoreUnavailable (try again).
+    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. One of several processes
+    of an instance has `peers`: its parent has opened the store before; and it names those whose leases it takes up, `former`
+    and all that are named after it (None: as `holder`). Raises StoreError (do something first) or StoreUnavailable (try again).
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         path = sqlite_path(url)
-        database: Database = await open_sqlite(path)
+        database: Database = await open_sqlite(path, peers)
         large_in = Spool(spool or path.with_name(f"{path.name}.spool"))
     elif scheme in {"postgresql", "postgres"}:
         database, large_in = await open_postgres(url), None
     else:
         raise StoreError("storage.url must be sqlite:///path or postgresql://…")
     try:
-        store = await _assemble(database, large_in, holder, lease, clock, key_file, inline_limit, lengths)
+        if peers is None:
+            await _prepare(database, large_in, clock)
+        cipher = await _open_cipher(database, key_file)
+        store = await _assemble(database, large_in, cipher, holder, lease, clock, inline_limit, lengths, peers)
+        # The lock of a SQLite file proves to its first process that nobody is there to hold a lease.
+        is_alone = scheme == "sqlite" and peers is None
+        if released := await store.take_over(None if is_alone else former or holder):
+            log.info("%d deliveries were being attempted when %s last ended: ready again", released, former or holder)
         await database.listen(store)
     except BaseException:
         await database.close()
@@ -198,22 +213,26 @@ def sqlite_path(url: str) -> Path:
     return Path(f"/{path.lstrip('/')}")
 
 
+async def _prepare(database: Database, spool: Spool | None, clock: Clock) -> None:
+    """What the first process of an instance does for all."""
+    await database.write(migrate(read_migrations(database.dialect), clock.now()))
+    if spool is not None:
+        await asyncio.to_thread(spool.prepare)
+
+
 async def _assemble(
     database: Database,
     spool: Spool | None,
+    cipher: Cipher,
     holder: str,
     lease: int,
     clock: Clock,
-    key_file: Path,
     inline_limit: int,
     lengths: Lengths,
+    peers: Peers | None,
 ) -> Store:
-    await database.write(migrate(read_migrations(database.dialect), clock.now()))
-    cipher = await _open_cipher(database, key_file)
-    if spool is not None:
-        await asyncio.to_thread(spool.prepare)
     contents = Contents(database, Files(database, spool) if spool else Chunks(database), inline_limit)
-    directory = Directory(database, cipher, contents.remove)
+    directory = Directory(database, cipher, contents.remove, peers)
     told: list[Store] = []
 
     def tell_ready(queue_key: str, due: int) -> None:
@@ -236,8 +255,6 @@ async def _assemble(
         lengths=lengths,
     )
     is_used = await database.read(fetch_one("is_used"))
-    if released := await queue.release_former_life():
-        log.info("%d deliveries were being attempted when this instance last ended: ready again", released)
     store = Store(database, pulse, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None)
     told.append(store)
     return store

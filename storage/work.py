@@ -58,7 +58,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Payloads for the other instances on this store, sent with the commit. SQLite, with its one instance, has none."""
+    """Payloads for the other instances on this store, or the other processes of this one, sent with the commit."""
 
     payloads: Sequence[str]
 

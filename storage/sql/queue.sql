@@ -88,9 +88,12 @@ WHERE deliveries.message_id = given.message_id
     AND deliveries.holder = :holder
 RETURNING deliveries.message_id, deliveries.number;
 
--- release_holder: at the start of an instance, the leases of its former life are dead
+-- release_holder: the leases of a process that is dead, or of an instance at its start: its own and its workers'
 UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
-WHERE state = 'leased' AND holder = :holder
+WHERE state = 'leased' AND (
+    holder = :holder
+    OR substr(holder, 1, length(CAST(:holder AS TEXT)) + 1) = CAST(:holder AS TEXT) || '.'
+)
 RETURNING queue_key, due;
 
 -- open_deliveries: how many deliveries are not done

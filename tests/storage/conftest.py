@@ -12,6 +12,7 @@ from relay.clock import MINUTE, Clock
 from relay.model.limit import NO_LIMITS, Limits
 from relay.model.tenant import Account, AccountKind, Tenant
 from storage import Store, open_store
+from storage.database import Peers
 from storage.windows import LENGTHS, Lengths
 from tests.storage.mail import CLOCK, TENANT
 from tests.support import postgres
@@ -48,6 +49,8 @@ async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
         inline_limit: int = 65536,
         clock: Clock = CLOCK,
         lengths: Lengths = LENGTHS,
+        former: str | None = None,
+        peers: Peers | None = None,
     ) -> Store:
         store = await open_store(
             url,
@@ -57,6 +60,8 @@ async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
             key_file=tmp_path / "key",
             inline_limit=inline_limit,
             lengths=lengths,
+            former=former,
+            peers=peers,
         )
         stores.append(store)
         return store
