@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay.errors import RelayError
 from relay.model.delivery import LeasedDelivery, Part, RecipientChange, Settlement
 from relay.model.event import Event
-from relay.model.message import TRANSITIONS, DeliveryState, RecipientState
+from relay.model.message import TRANSITIONS, DeliveryState, MessageState, RecipientState, derive_state
 from storage.accepting import ready_notes
 from storage.limiting import end_slots, ended_by, released
 from storage.rows import write_attempt, write_event, write_reply
@@ -16,6 +16,8 @@ from storage.work import Execute, Given, Values, Work, execute, execute_together
 
 DeliveryKey = tuple[str, int]
 """Message id and number: what a delivery's id is made of."""
+
+NO_STATES: Mapping[str, MessageState] = {}
 
 SOURCES: Mapping[RecipientState, str] = {
     state: " ".join(source for source, targets in TRANSITIONS.items() if state in targets) for state in RecipientState
@@ -76,6 +78,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
             for (message, number), settlement in first.items()
             if settlement.record is not None
         ],
+        {one.message: derive_state(frozenset(c.state for c in one.recipients)) for one in first.values() if one.whole},
     )
     ready = [(one.queue_key, one.due) for one in first.values() if one.state is DeliveryState.READY]
     ready += [(part.queue_key, one.due) for one in first.values() for part in one.parts]
@@ -104,8 +107,17 @@ def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object,
     return *key, settlement.attempt, settlement.queue_key, settlement.state.value, settlement.due, uncounted
 
 
-def change_recipients(changes: Sequence[Change], events: Iterable[Event], attempts: Given = ()) -> Work[None]:
-    """New states, the events and attempts they come from, and what follows for the messages, which the caller has locked."""
+def change_recipients(
+    changes: Sequence[Change],
+    events: Iterable[Event],
+    attempts: Given = (),
+    states: Mapping[str, MessageState] = NO_STATES,
+) -> Work[None]:
+    """New states, the events and attempts they come from, and what follows for the messages, which the caller has locked.
+
+    `states`: of messages all of whose recipients are among the changes. The state of the others is read from their rows,
+    which costs a fifth of a settlement.
+    """
     changed = yield from execute_together(
         Execute("insert_attempts", given=attempts),
         Execute("insert_events", given=[write_event(event) for event in events]),
@@ -114,7 +126,9 @@ def change_recipients(changes: Sequence[Change], events: Iterable[Event], attemp
     if changed != len(changes):
         asked = ", ".join(f"{change.message}/{change.to.position} to {change.to.state}" for change in changes)
         raise IllegalTransition(f"only {changed} of these transitions are legal: {asked}")
-    yield from execute("derive_message_states", given=[(key,) for key in sorted({c.message for c in changes})])
+    yield from execute("set_message_states", given=[(key, state.value) for key, state in sorted(states.items())])
+    others = sorted({change.message for change in changes}.difference(states))
+    yield from execute("derive_message_states", given=[(key,) for key in others])
 
 
 def _write_change(change: Change) -> tuple[object, ...]:

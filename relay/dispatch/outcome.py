@@ -206,7 +206,7 @@ def settle_over_limit(delivery: LeasedDelivery, limit_key: str, now: int) -> Set
 
 def hold_back(settlement: Settlement) -> Settlement:
     """In place of a settlement that cannot be written: nothing of it but that the delivery waits for somebody."""
-    return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None)
+    return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None, whole=False)
 
 
 def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now: int) -> Settlement:
@@ -265,6 +265,7 @@ def _settlement(
         record,
         counts=counts,
         spent=spent,
+        whole=delivery.whole and len(recipients) == len(delivery.recipients),
     )
 
 

@@ -26,6 +26,7 @@ from relay.model.delivery import LeasedDelivery, NewDelivery, NewMessage, Stored
 from relay.model.event import Event, EventKind
 from relay.model.message import Message, Priority, QueueId
 from relay.model.queue_key import QueueKey
+from relay.model.quick import quick
 from relay.model.tenant import Account, Tenant
 
 
@@ -39,6 +40,7 @@ class IntakeSettings:
     max_recipients: int = 1000
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What is settled about a message before its content is read to the end."""
@@ -270,6 +272,7 @@ def _leased(new: NewMessage) -> LeasedDelivery:
         recipients=new.recipients,
         content=new.content if isinstance(new.content, bytes) else None,
         due=new.delivery.due,
+        whole=True,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from relay.errors import Refusal, Rejected
+from relay.model.quick import quick
 
 MAX_HEADER = 256 * 1024
 """Octets of a header section that intake is ready to hold and scan."""
@@ -27,6 +28,7 @@ _UNPRINTABLE = re.compile(rb"[\x00-\x1f\x7f]")
 _NAME_SHOWN = 76
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HeaderSection:
     """What intake needs to know of it. `fields` ends with CRLF (or is empty) and lacks the blank line."""

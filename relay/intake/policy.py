@@ -53,12 +53,17 @@ def settle_controls(said: Controls, header: HeaderSection, principal: Principal,
         )
     if said.expires_at is not None and said.expires_at <= max(now, said.not_before or 0):
         raise Rejected(Refusal.BAD_CONTENT, "expires before it may be sent", path="expires_at")
-    return replace(
-        said,
-        priority=next((p for p in (said.priority, principal.priority) if p is not None), Priority.MEDIUM),
+    priority = principal.priority if said.priority is None else said.priority
+    return Controls(
+        priority=Priority.MEDIUM if priority is None else priority,
         batch=said.batch or principal.batch,
+        not_before=said.not_before,
+        expires_at=said.expires_at,
         account=said.account or principal.account,
+        client_id=said.client_id,
+        idempotency_key=said.idempotency_key,
         tags=said.tags or principal.tags,
+        metadata=said.metadata,
     )
 
 

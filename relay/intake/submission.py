@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
 from relay.model.message import Priority, Source
+from relay.model.quick import quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Principal:
     tags: tuple[str, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What the Received header field says (RFC 5321 §4.4) and the log."""
@@ -38,6 +40,7 @@ class Trace:
     tls: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A message at the door."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.model.message import Priority
+from relay.model.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Controls:
     """None (or an empty tuple) is "not said", so that a default of the credential or tenant can stand in."""

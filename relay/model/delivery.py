@@ -13,6 +13,7 @@ from relay.model.address import Address
 from relay.model.event import Event
 from relay.model.limit import Slots
 from relay.model.message import DeliveryState, Message, QueueId, Recipient, RecipientState
+from relay.model.quick import quick
 from relay.model.reply import Reply
 
 
@@ -23,6 +24,7 @@ class StoredContent:
     size: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
     """A delivery to be queued for all recipients of its message. `leased`: this instance attempts it at once."""
@@ -32,6 +34,7 @@ class NewDelivery:
     leased: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NewMessage:
     """What intake hands the queue: written as a whole, durable when `accept` returns."""
@@ -43,6 +46,7 @@ class NewMessage:
     events: tuple[Event, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LeasedDelivery:
     """The right to attempt `id` once, as attempt number `attempt` (the fence), for its open recipients."""
@@ -60,6 +64,8 @@ class LeasedDelivery:
     """What it has taken under limits."""
     over: str | None = None
     """The key of a limit that is reached and rejects: it is not to be attempted, but failed."""
+    whole: bool = False
+    """Known to be for all recipients of its message: what becomes of them is what becomes of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,7 @@ class Category(StrEnum):
     OTHER = "other"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RecipientOutcome:
     """What the attempt brought one recipient."""
@@ -148,6 +155,7 @@ class AccountFault:
     """For people: what failed, with no secret in it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try. With a `fault`, `outcomes` may be empty: those recipients stay as they were."""
@@ -166,6 +174,7 @@ class Attempt:
     fault: AccountFault | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RecipientChange:
     """A recipient's new state."""
@@ -185,6 +194,7 @@ class Part:
     positions: tuple[int, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What follows from an attempt: written in one transaction, by the holder of (delivery, attempt) alone."""
@@ -212,6 +222,8 @@ class Settlement:
     """Whether they count as sent from now on; else they are given back."""
     parts: tuple[Part, ...] = ()
     """Recipients that leave it for deliveries of their own, ready and due as it is."""
+    whole: bool = False
+    """`recipients` are all that the message has: their states give its state, and nobody need read it from the rows."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.model.address import Address
+from relay.model.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """`sender` is empty for the null reverse-path; recipients keep their order and are without repetition."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from relay.model.message import QueueId
+from relay.model.quick import quick
 
 Facts = Mapping[str, str | int | None]
 
@@ -26,6 +27,7 @@ class EventKind(StrEnum):
     CAPTURED = "captured"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Event:
     """`recipient` is an address, or None where the event speaks of the whole message; `at` in µs."""

@@ -12,6 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import NewType
 
 from relay.model.address import Address
+from relay.model.quick import quick
 from relay.model.reply import Reply
 
 QueueId = NewType("QueueId", str)
@@ -103,6 +104,7 @@ TRANSITIONS: Mapping[RecipientState, frozenset[RecipientState]] = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """The immutable facts of an accepted message; times in µs since the epoch."""
@@ -134,6 +136,7 @@ class Message:
     state: MessageState = MessageState.OPEN
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One recipient of a message, as it stands."""

@@ -77,6 +77,10 @@ WHERE recipients.message_id = given.message_id
     AND recipients.position = given.position
     AND given.sources LIKE '%' || recipients.state || '%';
 
+-- set_message_states: where they are known
+-- rows: id text, state text
+UPDATE messages SET state = given.state FROM given WHERE messages.id = given.id;
+
 -- derive_message_states: the state of messages from all their recipients (relay.model.message.derive_state in SQL)
 -- rows: id text
 WITH tally AS (

@@ -284,6 +284,15 @@ def test_what_is_over_a_limit_that_rejects_has_failed_and_says_why() -> None:
     assert all("limit of tenant acme" in str(event.facts["reason"]) for event in settled.events)
 
 
+def test_a_settlement_speaks_for_the_whole_message_only_where_its_delivery_did() -> None:
+    part, sent = leased(R.QUEUED, R.QUEUED), brought(Verdict.SENT, Verdict.DEFERRED)
+    whole = replace(part, whole=True)
+    assert settle_attempt(whole, sent, RETRY, OnUnknown.RETRY, NOW).whole
+    assert not settle_attempt(part, sent, RETRY, OnUnknown.RETRY, NOW).whole
+    assert not divide(whole, (Part("a", (0,)), Part("b", (1,))), NOW).whole
+    assert not hold_back(settle_attempt(whole, sent, RETRY, OnUnknown.RETRY, NOW)).whole
+
+
 def test_no_account_says_what_to_do() -> None:
     attempt = no_account(leased(R.QUEUED), NOW)
     assert attempt.fault is not None

@@ -41,6 +41,7 @@ POINTED = (
     "claimed_messages",
     "claimed_recipients",
     "derive_message_states",
+    "set_message_states",
     "recipients_of",
     "message",
     "content",

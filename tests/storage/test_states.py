@@ -37,6 +37,18 @@ async def test_sql_derives_the_state_that_the_model_derives(store: Store) -> Non
         assert detail.message.state is derive_state(states), sorted(states)
 
 
+async def test_a_settlement_of_all_recipients_gives_the_state_that_the_rows_give(store: Store) -> None:
+    ends = sorted(TRANSITIONS[RecipientState.QUEUED] - {RecipientState.SUPPRESSED})
+    sets = [states for size in (1, 2, 3) for states in combinations(ends, size)]
+    for whole in (False, True):
+        for states in sets:
+            new = mail([f"{at}@example.com" for at in range(len(states))], leased=True)
+            await store.queue.accept(new)
+            assert await store.queue.settle(settled(leased(new), *states, whole=whole))
+            detail = await store.archive.message(TENANT, new.message.id)
+            assert detail.message.state is derive_state(frozenset(states)), (whole, states)
+
+
 def test_sources_are_the_transitions_read_backwards() -> None:
     for source, targets in TRANSITIONS.items():
         for target in RecipientState:
