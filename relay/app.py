@@ -48,7 +48,7 @@ from relay.metrics import Metrics
 from relay.service import WATCHDOG, notify, watchdog_interval
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
-from storage import Store, open_store
+from storage import Store, Terms, open_store
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,8 @@ class Relay:
         self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
         self.dispatcher = self._build_dispatcher()
         self.intake = self._build_intake()
+        kept = config.retention
+        self.retention = store.retention(Terms(kept.content, kept.failed_content, kept.messages, kept.events))
         self._door: SmtpDoor | None = None
         self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -199,16 +201,23 @@ class Relay:
         self.admission.depth = await self.store.queue.open_deliveries()
         self.dispatcher.set_active(self.config.dispatch.active)
         await self.dispatcher.start()
-        janitor = Janitor(
+        recovery = Janitor(
             self.clock,
             (
                 Chore("recovery of dead leases", self.config.queue.lease // 2, self._recover),
-                Chore("removal of orphaned content", HOUR, self.store.sweep),
                 Chore("count of the queue", 10 * MINUTE, self._count),
+            ),
+        )
+        cleaning = Janitor(  # one of its own, since it takes its time
+            self.clock,
+            (
+                Chore("retention", 10 * MINUTE, self._remove_old),
+                Chore("removal of orphaned content", HOUR, self.store.sweep),
                 Chore("removal of old sends from the limits' log", HOUR, self.store.prune),
             ),
         )
-        self._tasks = [asyncio.create_task(work) for work in (self.leases.run(), janitor.run(), _feed_watchdog())]
+        work = (self.leases.run(), recovery.run(), cleaning.run(), _feed_watchdog())
+        self._tasks = [asyncio.create_task(one) for one in work]
         if smtp:
             await self._open_door(smtp)
 
@@ -257,6 +266,18 @@ class Relay:
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)
         await self.dispatcher.refresh()
+
+    async def _remove_old(self) -> None:
+        removed = await self.retention.run()
+        for part, count in (("content", removed.contents), ("messages", removed.messages), ("events", removed.events)):
+            self.metrics.retention_removed.labels(part).inc(count)
+        if removed.contents or removed.messages or removed.events:
+            log.info(
+                "removed what was kept long enough: content of %d messages, %d messages, %d events",
+                removed.contents,
+                removed.messages,
+                removed.events,
+            )
 
     async def _count(self) -> None:
         self.admission.depth = await self.store.queue.open_deliveries()

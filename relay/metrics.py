@@ -65,6 +65,9 @@ class Metrics:
             ["part"],
             registry=r,
         )
+        self.retention_removed = Counter(
+            "stagepost_retention_removed", "What was removed because it was kept long enough", ["part"], registry=r
+        )
         self.auth_failed = Counter("stagepost_auth_failed", "Failed logins, by door", ["door"], registry=r)
         self.delivery_seconds = Histogram(
             "stagepost_delivery_seconds", "From acceptance (or send-at) to sent", buckets=_SECONDS, registry=r

@@ -197,6 +197,8 @@ def _retry(tenant: str | None, message: QueueId, at: int) -> Work[tuple[MessageD
     chosen = list(standing.within_reach(_WAITING | _STOPPED))
     if not chosen:
         raise Conflict(f"message {message} has no recipient left to retry")
+    if (yield from fetch_one("has_content", {"message": message})) is None:
+        raise Conflict(f"the content of message {message} is gone, it was kept long enough: hand it in again")
     stopped = [recipient for recipient, _ in chosen if recipient.state in _STOPPED]
     yield from change_recipients(
         [_change(standing, recipient, RecipientState.QUEUED, at) for recipient in stopped],

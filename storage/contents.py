@@ -20,6 +20,7 @@ from storage.work import execute, fetch, fetch_one
 
 CHUNK = 256 * 1024
 """Octets in one row of content_chunks: fifty writers at once hold a few of these each, so it is a quarter of a MiB."""
+SWEPT_AT_ONCE = 500
 ORPHAN_AGE = 1 * HOUR
 """How long (µs) large content may be without its message."""
 
@@ -85,11 +86,14 @@ class Files:
 
     async def sweep(self, age: int) -> int:
         """See Large."""
-        old = await self._spool.older_than(age)
-        kept = {row[0] for row in await self._database.read(fetch("kept_messages", given=[(key,) for key in old]))}
-        orphans = [key for key in old if key not in kept]
-        await self._spool.remove(orphans)
-        return len(orphans)
+        count = 0
+        for folder in await self._spool.folders():
+            old = await self._spool.older_than(age, folder)
+            kept = {row[0] for row in await self._database.read(fetch("kept_contents", given=[(key,) for key in old]))}
+            orphans = [key for key in old if key not in kept]
+            await self._spool.remove(orphans)
+            count += len(orphans)
+        return count
 
 
 class Chunks:
@@ -119,7 +123,16 @@ class Chunks:
 
     async def sweep(self, age: int) -> int:
         """See Large."""
-        return await self._database.write(execute("sweep_chunks", {"age": age}))
+        count, after = 0, ""
+        while True:
+            values = {"age": age, "after": after, "count": SWEPT_AT_ONCE}
+            rows = await self._database.read(fetch("old_chunks", values))
+            if orphans := [key for key, kept in rows if kept is None]:
+                await self.remove(orphans)
+                count += len(orphans)
+            if len(rows) < SWEPT_AT_ONCE:
+                return count
+            after = rows[-1][0]
 
 
 class _ChunkWriter:
@@ -228,8 +241,9 @@ class Contents:
 
     async def remove(self, messages: Sequence[str]) -> None:
         """Large contents of messages that were deleted."""
-        await self._large.remove(messages)
+        if messages:
+            await self._large.remove(messages)
 
     async def sweep(self) -> int:
-        """Remove large contents whose message never came; how many files or rows."""
+        """Remove large contents whose message never came, or which could not be removed with it; how many."""
         return await self._large.sweep(ORPHAN_AGE)

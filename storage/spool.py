@@ -114,17 +114,20 @@ class Spool:
 
         await _in_thread(unlink)
 
-    async def older_than(self, age: int) -> list[str]:
-        """The messages whose content was written more than `age` µs ago."""
-        return await _in_thread(lambda: list(self._older_than(time.time() - age / 1e6)))
+    async def folders(self) -> list[Path]:
+        """The directories that hold contents."""
+        return await _in_thread(lambda: [path for path in self.root.iterdir() if len(path.name) == 2])
 
-    def _older_than(self, before: float) -> Iterator[str]:
-        for folder in self.root.iterdir():
-            if len(folder.name) == 2:
-                for entry in os.scandir(folder):
-                    with contextlib.suppress(FileNotFoundError):
-                        if entry.stat().st_mtime < before:
-                            yield entry.name
+    async def older_than(self, age: int, folder: Path) -> list[str]:
+        """The messages in a directory whose content was written more than `age` µs ago."""
+        return await _in_thread(lambda: list(_older_than(time.time() - age / 1e6, folder)))
+
+
+def _older_than(before: float, folder: Path) -> Iterator[str]:
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime < before:
+                yield entry.name
 
 
 async def _in_thread(function: Callable[[], T]) -> T:

@@ -20,6 +20,7 @@ from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
 from storage.pulse import Pulse
 from storage.queue import OpenCallback, Queue, ReadyCallback
+from storage.retention import Retention, Terms
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
 from storage.windows import LENGTHS, Lengths
@@ -48,6 +49,7 @@ class Store:
     def __init__(
         self,
         database: Database,
+        clock: Clock,
         pulse: Pulse,
         queue: Queue,
         contents: Contents,
@@ -63,6 +65,7 @@ class Store:
         self.directory = directory
         self.is_new = is_new
         self._database = database
+        self._clock = clock
         self._pulse = pulse
         self._queue = queue
         self._contents = contents
@@ -98,6 +101,10 @@ class Store:
     async def sweep(self) -> int:
         """Remove large contents whose message never came; for the janitor."""
         return await self._contents.sweep()
+
+    def retention(self, terms: Terms) -> Retention:
+        """What removes what has been kept for its term; for the janitor."""
+        return Retention(self._database, self._clock, terms, self._contents.remove)
 
     async def prune(self) -> None:
         """Forget sends that no limit asks about any more; for the janitor."""
@@ -255,7 +262,9 @@ async def _assemble(
         lengths=lengths,
     )
     is_used = await database.read(fetch_one("is_used"))
-    store = Store(database, pulse, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None)
+    store = Store(
+        database, clock, pulse, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None
+    )
     told.append(store)
     return store
 

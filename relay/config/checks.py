@@ -85,6 +85,14 @@ def hints(config: Config) -> Mistake | None:
     return None
 
 
+def retention(config: Config) -> Mistake | None:
+    """What happened to a message is known for as long as the message is."""
+    kept = config.retention
+    if kept.events is not None and (kept.messages is None or kept.events < kept.messages):
+        return Mistake("retention", "events", "is shorter than messages: a message would outlive its own story")
+    return None
+
+
 CHECKS: tuple[Callable[[Config], Mistake | None], ...] = (
     workers,
     certificate,
@@ -93,4 +101,5 @@ CHECKS: tuple[Callable[[Config], Mistake | None], ...] = (
     connections,
     max_age,
     hints,
+    retention,
 )

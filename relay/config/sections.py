@@ -205,6 +205,22 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept after a message's end; empty: for ever. What is open is kept always."""
+
+    content: int | None = key(
+        "7d", optional(duration(HOUR, 3650 * DAY)), "Content of messages that were sent or captured"
+    )
+    failed_content: int | None = key(
+        "30d", optional(duration(HOUR, 3650 * DAY)), "Content of messages that failed or were cancelled, for a retry"
+    )
+    messages: int | None = key(
+        "30d", optional(duration(HOUR, 3650 * DAY)), "Messages with recipients, attempts, and content that is left"
+    )
+    events: int | None = key("90d", optional(duration(HOUR, 3650 * DAY)), "Events, from the time of each")
+
+
+@dataclass(frozen=True, slots=True)
 class Dispatch:
     """The scheduler."""
 
@@ -247,6 +263,7 @@ class Config:
     api: Api
     queue: Queue
     retry: Retry
+    retention: Retention
     dispatch: Dispatch
     delivery: Delivery
     security: Security
@@ -274,6 +291,7 @@ SECTIONS: dict[str, type[Any]] = {
     "api": Api,
     "queue": Queue,
     "retry": Retry,
+    "retention": Retention,
     "dispatch": Dispatch,
     "delivery": Delivery,
     "security": Security,

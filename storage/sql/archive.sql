@@ -77,7 +77,3 @@ WHERE deliveries.message_id = :message AND deliveries.number = given.number AND 
 
 -- content: size and, where it is small, the content itself
 SELECT size, inline FROM contents WHERE message_id = :message;
-
--- kept_messages: which of these messages exist
--- rows: message_id text
-SELECT messages.id FROM given JOIN messages ON messages.id = given.message_id;

@@ -113,11 +113,10 @@ SELECT octets FROM content_chunks WHERE message_id = :message AND n = :n;
 -- rows: message_id text
 DELETE FROM content_chunks WHERE message_id IN (SELECT message_id FROM given);
 
--- sweep_chunks: large contents that no message came to own in :age µs
+-- old_chunks: large contents from the oldest on, as they were begun more than :age µs ago, and whether they are still to be kept
 -- differs because a large content is a file beside SQLite
-DELETE FROM content_chunks WHERE message_id IN (
-    SELECT content_chunks.message_id FROM content_chunks
-    WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = content_chunks.message_id)
-    GROUP BY content_chunks.message_id
-    HAVING max(content_chunks.written_at) < {wall_clock} - CAST(:age AS BIGINT)
-);
+SELECT content_chunks.message_id, contents.message_id
+FROM content_chunks LEFT JOIN contents ON contents.message_id = content_chunks.message_id
+WHERE content_chunks.message_id > :after AND content_chunks.n = 0
+    AND content_chunks.written_at < {wall_clock} - CAST(:age AS BIGINT)
+ORDER BY content_chunks.message_id LIMIT CAST(:count AS BIGINT);

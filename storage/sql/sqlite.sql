@@ -68,3 +68,11 @@ WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
     AND deliveries.attempt = given.attempt
     AND deliveries.holder = :holder;
+
+-- free_pages: how many pages of the file are free, and how many it has
+-- differs because PostgreSQL looks after its files by itself
+SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count;
+
+-- give_back_page: shorten the file by one; of more, Python's driver would do the first alone
+-- differs for the same reason
+PRAGMA incremental_vacuum(1);

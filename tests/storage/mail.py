@@ -42,10 +42,11 @@ def mail(
     queue: str = QUEUE,
     due: int | None = None,
     leased: bool = False,
+    now: int | None = None,
     **facts: Any,
 ) -> NewMessage:
-    """A new message; `facts` are fields of Message."""
-    now = CLOCK.now()
+    """A new message, as of `now`; `facts` are fields of Message."""
+    now = CLOCK.now() if now is None else now
     size = len(content) if isinstance(content, bytes) else content.size
     message = Message(
         facts.pop("id", None) or IDS.next(),
@@ -81,7 +82,7 @@ def leased(new: NewMessage) -> LeasedDelivery:
 def settled(delivery: LeasedDelivery, *states: RecipientState, due: int | None = None, **changes: Any) -> Settlement:
     """A settlement: a state for each recipient (SENT where none is said), the delivery's state from them."""
     states = states or (RecipientState.SENT,) * len(delivery.recipients)
-    now = CLOCK.now()
+    now = changes.get("at") or CLOCK.now()
     again = {RecipientState.DEFERRED, RecipientState.UNKNOWN} & set(states)
     settlement = Settlement(
         delivery=delivery.id,

@@ -53,6 +53,13 @@ POINTED = (
     "number_sends",
     "log_sends",
     "prune_send_log",
+    "contents_after",
+    "messages_after",
+    "endings",
+    "events_after",
+    "kept_contents",
+    "has_content",
+    "delete_some_events",
 )
 """Statements that go by a primary key and never read a table from end to end."""
 TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots)"
