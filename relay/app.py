@@ -127,7 +127,7 @@ class Relay:
         attempter = Attempter(
             queue=self.store.queue,
             directory=self.store.directory,
-            courier=Courier(self.pool, self.store.contents, self.clock),
+            courier=Courier(self.pool, self.store.contents, self.clock, self.config.replies.rules),
             leases=self.leases,
             retry=RetryPolicy(
                 schedule=retry.schedule,

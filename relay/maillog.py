@@ -51,7 +51,7 @@ class MailLog:
             facts.update(event.facts)
             if due := event.facts.get("next_attempt_at"):
                 facts["next_attempt_at"] = rfc3339(int(due))
-            self._add(event.at, event.message, event.kind.value, facts)
+            self._add(event.at, event.message or "-", event.kind.value, facts)
 
     def rejected(self, door: str, peer: str, by: str, sender: str, reply: str, left_out: int = 0) -> None:
         """A message that was refused at a door: it has no id, and is the client's still. `left_out`: so many more were."""

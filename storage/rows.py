@@ -28,6 +28,8 @@ from relay.model.tenant import (
 )
 from storage.work import Row
 
+NO_MESSAGE = ""
+"""Stands for the message in events of accounts, which so have their place in the one sequence of all events."""
 _PRIORITIES = tuple(Priority)
 _MESSAGE_STATES = {state.value: state for state in MessageState}
 _RECIPIENT_STATES = {state.value: state for state in RecipientState}
@@ -137,14 +139,14 @@ def write_reply(reply: Reply | None) -> tuple[int | None, str | None, str | None
 def write_event(event: Event) -> tuple[object, ...]:
     """`rows:` of insert_events."""
     facts = write_json(event.facts) if event.facts else None
-    return event.tenant, event.message, event.recipient, event.kind.value, event.at, facts
+    return event.tenant, event.message or NO_MESSAGE, event.recipient, event.kind.value, event.at, facts
 
 
 def read_event(row: Row) -> Event:
     """A row of events_of."""
     sequence, kind, at, tenant, message, recipient, facts = row
     known: Mapping[str, Any] = orjson.loads(facts) if facts else {}
-    return Event(EventKind(kind), at, tenant, QueueId(message), recipient, known, sequence)
+    return Event(EventKind(kind), at, tenant, QueueId(message) if message else None, recipient, known, sequence)
 
 
 def write_attempt(message: str, delivery: int, number: int, holder: str, attempt: Attempt) -> tuple[object, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
+
 from relay.config.sections import SECTIONS, keys
 
 _HEAD = """\
@@ -17,7 +19,8 @@ def example() -> str:
     """The text of `config.example.ini`."""
     lines = [_HEAD]
     for name, section in SECTIONS.items():
-        lines += [f"# {section.__doc__}", f"[{name}]"]
+        lines += [f"# {line}".rstrip() for line in cleandoc(section.__doc__ or "").splitlines()]
+        lines.append(f"[{name}]")
         for key in keys():
             if key.section == name:
                 lines += [f"# {key.meaning}.", f"#{key.name} = {key.default}".rstrip()]

@@ -121,9 +121,7 @@ def _from_file(source: Path, settings: Mapping[tuple[str, str], Setting], faults
 
 def _parse(source: Path) -> list[tuple[str, str, str]]:
     """Section, key and text in order; a section without keys has one empty key, so that its name is checked too."""
-    parser = configparser.RawConfigParser(
-        default_section="\0", comment_prefixes=("#", ";"), empty_lines_in_values=False
-    )
+    parser = configparser.RawConfigParser(default_section="\0", comment_prefixes=("#", ";"))
     try:
         parser.read_string(source.read_text("utf-8-sig"), str(source))
     except OSError as fault:

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
 from relay.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND
+from relay.config.rules import FORM, read_rules
 from relay.config.values import (
     DERIVED_PATH,
     ENDPOINTS,
@@ -39,8 +40,10 @@ from relay.config.values import (
     percent,
     size,
 )
+from relay.model.reply_rule import ReplyRule
 
 T = TypeVar("T")
+RULES = Kind(read_rules, f"empty, or a rule on each line: {FORM}", quotable=False)
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 LogFormat = Literal["text", "json"]
@@ -221,6 +224,22 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Replies:
+    """What replies of next hops mean, where it is not what they usually mean. One rule a line, each line indented:
+
+        4.7.1 greylist -> deferred policy 5m      tried again in 5 minutes
+        rcpt 550 mailbox * full -> deferred       not final, whatever its code says
+        45x monthly quota -> fault rate 1h        the account's: all its mail waits, a probe goes in an hour
+
+    PHASE is mail, rcpt, data or dot. In CODE an x is any digit, in ENHANCED a * any number. TEXT is found anywhere in the
+    reply, a * in it stands for anything. OUTCOME is deferred, failed or fault. Only 4xx and 5xx replies can be given another
+    meaning, and only once a session stands. The first rule that fits wins.
+    """
+
+    rules: tuple[ReplyRule, ...] = key("", RULES, f"What the server said, and what it means: {FORM}")
+
+
+@dataclass(frozen=True, slots=True)
 class Dispatch:
     """The scheduler."""
 
@@ -264,6 +283,7 @@ class Config:
     queue: Queue
     retry: Retry
     retention: Retention
+    replies: Replies
     dispatch: Dispatch
     delivery: Delivery
     security: Security
@@ -292,6 +312,7 @@ SECTIONS: dict[str, type[Any]] = {
     "queue": Queue,
     "retry": Retry,
     "retention": Retention,
+    "replies": Replies,
     "dispatch": Dispatch,
     "delivery": Delivery,
     "security": Security,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relay.clock import Clock
 from relay.contracts import ContentStore
 from relay.delivery.connection import ConnectFailed, Connection
 from relay.delivery.pool import Pool
 from relay.delivery.transaction import Transaction
 from relay.model.delivery import Attempt, LeasedDelivery, Phase, RecipientOutcome, Verdict
+from relay.model.reply_rule import ReplyRule
 from relay.model.tenant import Account, AccountKind
 
 
@@ -18,10 +21,12 @@ class Courier:
     the final dot ends with its Attempt (UNKNOWN, or what the server has said by then) instead of CancelledError.
     """
 
-    def __init__(self, pool: Pool, contents: ContentStore, clock: Clock) -> None:
+    def __init__(self, pool: Pool, contents: ContentStore, clock: Clock, rules: Sequence[ReplyRule] = ()) -> None:
+        """`rules` are the operator's, for replies that mean something else here."""
         self._pool = pool
         self._contents = contents
         self._clock = clock
+        self._rules = rules
 
     async def deliver(self, delivery: LeasedDelivery, account: Account) -> Attempt:
         """One attempt for the delivery's recipients by this account as it is now."""
@@ -56,7 +61,7 @@ class Courier:
 
     async def _transact(self, connection: Connection, delivery: LeasedDelivery) -> Transaction:
         connection.messages += 1
-        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts)
+        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts, self._rules)
         await transaction.run()
         if transaction.is_clean:
             self._pool.give_back(connection)

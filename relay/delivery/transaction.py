@@ -8,7 +8,7 @@ in a second: two round trips, however many recipients.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from relay.contracts import ContentStore
 from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
@@ -21,6 +21,7 @@ from relay.errors import RelayError
 from relay.model.delivery import AccountFault, Category, LeasedDelivery, Phase, RecipientOutcome, Verdict
 from relay.model.message import Recipient
 from relay.model.reply import Reply
+from relay.model.reply_rule import ReplyRule
 
 WHOLE = 64 * 1024
 """Content up to this many octets goes out in one write; larger content in slices of it."""
@@ -48,7 +49,12 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: Connection, delivery: LeasedDelivery, contents: ContentStore, timeouts: Timeouts
+        self,
+        connection: Connection,
+        delivery: LeasedDelivery,
+        contents: ContentStore,
+        timeouts: Timeouts,
+        rules: Sequence[ReplyRule] = (),
     ) -> None:
         self.outcomes: list[RecipientOutcome] = []
         self.fault: AccountFault | None = None
@@ -59,6 +65,7 @@ class Transaction:
         self._delivery = delivery
         self._contents = contents
         self._timeouts = timeouts
+        self._rules = rules
         self._phase = Phase.MAIL
         self._heard = False
         self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in delivery.recipients}
@@ -75,7 +82,7 @@ class Transaction:
         except _Closing as closing:
             self._dialogue.abort()
             self.is_stale = not self._heard
-            self._conclude(judge_reply(closing.reply, self._phase), closing.reply)
+            self._conclude(self._judge(closing.reply, self._phase), closing.reply)
         except DialogueError as error:
             self._dialogue.abort()
             self.is_stale = not self._heard and isinstance(error, ConnectionLost)
@@ -106,7 +113,7 @@ class Transaction:
             return await self._lone_dot()
         await self._send_content()
         reply = await self._dialogue.reply(self._timeouts.dot)
-        self._conclude(judge_reply(reply, Phase.DOT), reply)
+        self._conclude(self._judge(reply, Phase.DOT), reply)
         return reply.code != 421 and (reply.is_positive or reply.is_transient or reply.is_permanent)
 
     # -- the envelope -------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ class Transaction:
         reply = await self._dialogue.reply(self._timeouts.mail)
         self._check_open(reply)
         self._heard = True
-        judgement = judge_reply(reply, Phase.MAIL)
+        judgement = self._judge(reply, Phase.MAIL)
         if judgement is ACCEPTED:
             return True
         self._conclude(judgement, reply)
@@ -191,7 +198,7 @@ class Transaction:
         self._check_open(reply)
         if not welcome:
             return
-        judgement = judge_reply(reply, Phase.RCPT, others_accepted=self._accepted > 0)
+        judgement = self._judge(reply, Phase.RCPT)
         if judgement is ACCEPTED:
             self._accepted += 1
         elif isinstance(judgement, AccountFault):
@@ -206,7 +213,7 @@ class Transaction:
             return True
         if not (reply.is_transient or reply.is_permanent):
             raise BadReply(f"answered DATA with {reply}")
-        self._conclude(judge_reply(reply, Phase.DATA), reply)
+        self._conclude(self._judge(reply, Phase.DATA), reply)
         return False
 
     def _check_open(self, reply: Reply) -> None:
@@ -267,9 +274,14 @@ class Transaction:
 
     # -- what it means ------------------------------------------------------------------------------------------------
 
+    def _judge(self, reply: Reply, phase: Phase) -> Judgement | AccountFault:
+        return judge_reply(reply, phase, self._rules, others_accepted=self._accepted > 0)
+
     def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply, phase: Phase) -> None:
         self._open.pop(recipient.position)
-        self.outcomes.append(RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase))
+        self.outcomes.append(
+            RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase, judgement.asked)
+        )
 
     def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
         """One answer for every recipient without an outcome."""
@@ -290,7 +302,7 @@ class Transaction:
     def _cut(self) -> None:
         """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
         if (reply := self._dialogue.take_reply()) is not None:
-            self._conclude(judge_reply(reply, Phase.DOT), reply)
+            self._conclude(self._judge(reply, Phase.DOT), reply)
         self._conclude(*judge_break(ConnectionLost("attempt cut short"), Phase.DOT))
         task = asyncio.current_task()
         if task is not None:

@@ -9,26 +9,19 @@ from dataclasses import replace
 from relay.clock import MINUTE, SECOND, Clock, rfc3339
 from relay.contracts import Directory, MessageQueue
 from relay.delivery.courier import Courier
+from relay.dispatch.breaker import Breaker
 from relay.dispatch.leases import Leases
-from relay.dispatch.outcome import (
-    divide,
-    hold_back,
-    no_account,
-    settle_attempt,
-    settle_expired,
-    settle_fault,
-    settle_local_error,
-    settle_over_limit,
-)
+from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error, since
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.split import parts_of
+from relay.dispatch.untried import account_event, divide, hold_back, no_account, settle_expired, settle_over_limit
 from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
 from relay.maillog import MailLog
 from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
-from relay.model.event import Facts
-from relay.model.tenant import Account, OnUnknown
+from relay.model.event import Event, EventKind, Facts
+from relay.model.tenant import INHERIT, Account, OnUnknown
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +83,7 @@ class Attempter:
             return settle_expired(delivery, now)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
         if account is None:
-            return self._fault(way, delivery, no_account(delivery, now), OnUnknown.RETRY)
+            return await self._fault(way, delivery, no_account(delivery, now), None)
         if parts := parts_of(delivery, account, await self._directory.tenant(delivery.message.tenant)):
             return divide(delivery, parts, now)
         if delivery.over is not None:
@@ -109,15 +102,17 @@ class Attempter:
             return self._local_error(delivery, started_at)
         self._metrics.attempts.inc()
         if attempt.fault is not None:
-            return self._fault(way, delivery, attempt, account.on_unknown)
-        if not way.breaker.is_closed:
-            way.breaker = type(way.breaker)()
-            self._log.note("account_resumed", {"account": way.account_key})
+            return await self._fault(way, delivery, attempt, account)
         self._measure(delivery, attempt)
         retry = self._retry
         if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
             retry = await self._policy(delivery, account)
-        return settle_attempt(delivery, attempt, retry, account.on_unknown, self._clock.now())
+        now = self._clock.now()
+        settlement = settle_attempt(delivery, attempt, retry, account.on_unknown, now)
+        if way.breaker.is_closed:
+            return settlement
+        way.breaker = Breaker()
+        return _along(settlement, account_event(EventKind.ACCOUNT_RESUMED, way.account_key, now, {}))
 
     def _measure(self, delivery: LeasedDelivery, attempt: Attempt) -> None:
         for outcome in attempt.outcomes:
@@ -126,25 +121,26 @@ class Attempter:
                 since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
 
-    async def _policy(self, delivery: LeasedDelivery, account: Account) -> RetryPolicy:
+    async def _policy(self, delivery: LeasedDelivery, account: Account | None) -> RetryPolicy:
         """The account's, then the tenant's, then the instance's, as they are now."""
         tenant = await self._directory.tenant(delivery.message.tenant)
-        return self._retry.with_settings(account.retry, tenant.retry)
+        return self._retry.with_settings(account.retry if account else INHERIT, tenant.retry)
 
-    def _fault(self, way: Way, delivery: LeasedDelivery, attempt: Attempt, on_unknown: OnUnknown) -> Settlement:
-        assert attempt.fault is not None  # noqa: S101  # for mypy: both callers have seen it
+    async def _fault(self, way: Way, delivery: LeasedDelivery, attempt: Attempt, account: Account | None) -> Settlement:
+        fault = attempt.fault
+        assert fault is not None  # noqa: S101  # for mypy: both callers have seen it
+        policy = await self._policy(delivery, account)
+        on_unknown = account.on_unknown if account else OnUnknown.RETRY
         now = self._clock.now()
         before = way.breaker
-        way.breaker = before.after_fault(now)
-        self._metrics.account_faults.labels(attempt.fault.category.value).inc()
-        if way.breaker is not before:
-            facts: Facts = {
-                "account": way.account_key,
-                "reason": attempt.fault.detail,
-                "until": rfc3339(way.breaker.open_until),
-            }
-            self._log.note("account_paused", facts)
-        return settle_fault(delivery, attempt, attempt.fault, way.breaker.open_until, on_unknown, now)
+        way.breaker = after = before.after_fault(now, fault.detail, policy.grants(fault.asked) or 0)
+        self._metrics.account_faults.labels(fault.category.value).inc()
+        until = policy.waits_until(since(delivery))
+        settlement = settle_fault(delivery, attempt, fault, after.open_until, on_unknown, now, until=until)
+        if not before.is_closed:
+            return settlement
+        facts: Facts = {"category": fault.category.value, "reason": fault.detail, "until": rfc3339(after.open_until)}
+        return _along(settlement, account_event(EventKind.ACCOUNT_PAUSED, way.account_key, now, facts))
 
     def _local_error(self, delivery: LeasedDelivery, started_at: int) -> Settlement:
         now = self._clock.now()
@@ -193,3 +189,8 @@ class Attempter:
             await self._queue.release([delivery])
         except StoreUnavailable as error:
             log.warning("%s: lease not given back: %s", delivery.id, error)
+
+
+def _along(settlement: Settlement, event: Event) -> Settlement:
+    """Written with it, in one transaction."""
+    return replace(settlement, events=(*settlement.events, event))

@@ -6,7 +6,7 @@ delivery goes as a probe: its success closes the breaker, its fault opens it for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.clock import MINUTE, SECOND
 
@@ -16,10 +16,11 @@ LONGEST_PAUSE = 5 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """`faults` in a row; `open_until` (µs) while faults stand."""
+    """`faults` in a row; `open_until` (µs) while faults stand; `ailment` is the latest of them, for people."""
 
     faults: int = 0
     open_until: int = 0
+    ailment: str = ""
 
     @property
     def is_closed(self) -> bool:
@@ -34,11 +35,11 @@ class Breaker:
 
     def try_now(self) -> Breaker:
         """The pause ends early; the fault stands until a probe has gone well."""
-        return Breaker(self.faults)
+        return replace(self, open_until=0)
 
-    def after_fault(self, now: int) -> Breaker:
-        """The next state; faults of attempts that ran side by side count once."""
+    def after_fault(self, now: int, ailment: str = "", asked: int = 0) -> Breaker:
+        """The next state; faults of attempts that ran side by side count once. `asked`: the pause that a reply asks for."""
         if now < self.open_until:
             return self
-        pause = min(FIRST_PAUSE << min(self.faults, 20), LONGEST_PAUSE)
-        return Breaker(self.faults + 1, now + pause)
+        pause = max(asked, min(FIRST_PAUSE << min(self.faults, 20), LONGEST_PAUSE))
+        return Breaker(self.faults + 1, now + pause, ailment)

@@ -14,7 +14,6 @@ from relay.model.delivery import (
     Attempt,
     Category,
     LeasedDelivery,
-    Part,
     Phase,
     RecipientChange,
     RecipientOutcome,
@@ -34,6 +33,7 @@ _STATES = {
     Verdict.UNKNOWN: (RecipientState.UNKNOWN, EventKind.UNKNOWN),
     Verdict.CAPTURED: (RecipientState.CAPTURED, EventKind.CAPTURED),
 }
+_CLOSING = frozenset({Verdict.SENT, Verdict.FAILED, Verdict.CAPTURED})
 _TOO_MANY_RECIPIENTS = "4.5.3"
 LOCAL_ERRORS = 3
 """Attempts that may end in an unexpected error before the delivery is held."""
@@ -41,10 +41,14 @@ LOCAL_ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """When the delivery is tried again, if it is: None gives up. `expired`: it would be too late by then."""
+    """When the delivery is tried again, if it is: None gives up. `expired`: it would be too late by then.
+
+    `by` is `reply` or `rule` where one of them has set the time, not the schedule.
+    """
 
     at: int | None
     expired: bool = False
+    by: str | None = None
 
 
 def settle_attempt(
@@ -53,7 +57,7 @@ def settle_attempt(
     """What follows from an attempt without an account's fault."""
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
     rest_at_once = _only_too_many(attempt)
-    next_try = _Next(now) if rest_at_once else _next_try(delivery, retry, now)
+    next_try = _Next(now) if rest_at_once else _next_try(delivery, attempt, retry, now)
     changes: list[RecipientChange] = []
     events: list[Event] = []
     for recipient in delivery.recipients:
@@ -65,7 +69,7 @@ def settle_attempt(
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
     state = _delivery_state(changes, next_try, on_unknown)
-    return _settlement(
+    return settlement_of(
         delivery,
         state=state,
         due=next_try.at if state is DeliveryState.READY and next_try.at is not None else now,
@@ -98,18 +102,31 @@ def _judge(
         facts["reason"] = f"given up after {attempts} attempts"
     elif state in OPEN_STATES:
         facts["next_attempt_at"] = next_try.at
+        if next_try.by is not None:
+            facts["next_attempt_by"] = next_try.by
     if category is not Category.NONE:
         facts["category"] = category.value
     facts |= {"account": account_key_of(delivery.queue_key), "next_hop": attempt.next_hop, "attempt": delivery.attempt}
-    facts["delay_ms"] = (attempt.finished_at - _since(delivery)) // 1000
+    facts["delay_ms"] = (attempt.finished_at - since(delivery)) // 1000
     change = RecipientChange(outcome.position, state, outcome.reply, _token(category), attempts)
-    return change, _event(delivery, kind, attempt.finished_at, recipient, facts)
+    return change, event_of(delivery, kind, attempt.finished_at, recipient, facts)
 
 
 def settle_fault(
-    delivery: LeasedDelivery, attempt: Attempt, fault: AccountFault, due: int, on_unknown: OnUnknown, now: int
+    delivery: LeasedDelivery,
+    attempt: Attempt,
+    fault: AccountFault,
+    due: int,
+    on_unknown: OnUnknown,
+    now: int,
+    *,
+    until: int | None = None,
 ) -> Settlement:
-    """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker."""
+    """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker.
+
+    They wait no longer than `until` (RetryPolicy.waits_until); None: as long as it takes.
+    """
+    waits = until is None or now < until
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
     changes: list[RecipientChange] = []
     events: list[Event] = []
@@ -119,11 +136,11 @@ def settle_fault(
             after = _next_for(outcome, _Next(due), on_unknown)
             change, event = _judge(delivery, recipient, outcome, attempt, after, counted=True)
         else:
-            change, event = _wait(delivery, recipient, attempt, fault, due)
+            change, event = _wait(delivery, recipient, attempt, fault, due if waits else None)
         changes.append(change)
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
-    return _settlement(
+    return settlement_of(
         delivery,
         state=_delivery_state(changes, _Next(due), on_unknown),
         due=due,
@@ -136,77 +153,27 @@ def settle_fault(
 
 
 def _wait(
-    delivery: LeasedDelivery, recipient: Recipient, attempt: Attempt, fault: AccountFault, due: int
+    delivery: LeasedDelivery, recipient: Recipient, attempt: Attempt, fault: AccountFault, due: int | None
 ) -> tuple[RecipientChange, Event]:
+    """Until `due`; None: it has waited long enough."""
     facts = _reply_facts(fault.reply) | {
         "category": fault.category.value,
-        "reason": fault.detail,
+        "reason": fault.detail if due is not None else waited_too_long(fault.detail),
         "account": account_key_of(delivery.queue_key),
         "next_hop": attempt.next_hop,
-        "next_attempt_at": due,
     }
-    change = RecipientChange(
-        recipient.position, RecipientState.DEFERRED, fault.reply, fault.category.value, recipient.attempts
-    )
-    return change, _event(delivery, EventKind.DEFERRED, attempt.finished_at, recipient, facts)
+    state, kind, category = RecipientState.DEFERRED, EventKind.DEFERRED, fault.category
+    if due is None:
+        state, kind, category = RecipientState.EXPIRED, EventKind.EXPIRED, Category.EXPIRED
+    else:
+        facts["next_attempt_at"] = due
+    change = RecipientChange(recipient.position, state, fault.reply, category.value, recipient.attempts)
+    return change, event_of(delivery, kind, attempt.finished_at, recipient, facts)
 
 
-def settle_expired(delivery: LeasedDelivery, now: int) -> Settlement:
-    """Its time passed before it could be tried again."""
-    reply = Reply(554, "5.4.7", "expired before it could be delivered")
-    return _settlement(
-        delivery,
-        state=DeliveryState.DONE,
-        due=now,
-        at=now,
-        recipients=tuple(
-            RecipientChange(
-                recipient.position,
-                RecipientState.EXPIRED,
-                recipient.reply or reply,
-                Category.EXPIRED.value,
-                recipient.attempts,
-            )
-            for recipient in delivery.recipients
-        ),
-        events=tuple(
-            _event(delivery, EventKind.EXPIRED, now, recipient, {"account": account_key_of(delivery.queue_key)})
-            for recipient in delivery.recipients
-        ),
-    )
-
-
-def divide(delivery: LeasedDelivery, parts: tuple[Part, ...], now: int) -> Settlement:
-    """Untried: its recipients go in parts, by queues of their own. The first part stays in this delivery."""
-    first, *others = parts
-    waiting = _settlement(delivery, state=DeliveryState.READY, due=delivery.due, at=now)
-    return replace(waiting, queue_key=first.queue_key, parts=tuple(others))
-
-
-def settle_over_limit(delivery: LeasedDelivery, limit_key: str, now: int) -> Settlement:
-    """Untried: a limit is reached that rejects."""
-    kind, _, of = limit_key.partition(":")
-    facts: Facts = {
-        "reason": f"the limit of {kind} {of} is reached, and it rejects what is over it",
-        "category": Category.RATE.value,
-        "account": account_key_of(delivery.queue_key),
-    }
-    return _settlement(
-        delivery,
-        state=DeliveryState.DONE,
-        due=now,
-        at=now,
-        recipients=tuple(
-            RecipientChange(one.position, RecipientState.FAILED, one.reply, Category.RATE.value, one.attempts)
-            for one in delivery.recipients
-        ),
-        events=tuple(_event(delivery, EventKind.FAILED, now, one, facts) for one in delivery.recipients),
-    )
-
-
-def hold_back(settlement: Settlement) -> Settlement:
-    """In place of a settlement that cannot be written: nothing of it but that the delivery waits for somebody."""
-    return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None, whole=False)
+def waited_too_long(ailment: str) -> str:
+    """Why mail expires for an account that is out of order."""
+    return f"waited too long for an account that is out of order: {ailment}"
 
 
 def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now: int) -> Settlement:
@@ -222,22 +189,11 @@ def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now
         waiting,
         state=DeliveryState.HELD,
         recipients=tuple(replace(change, state=RecipientState.HELD) for change in waiting.recipients),
-        events=tuple(_event(delivery, EventKind.HELD, now, recipient, facts) for recipient in delivery.recipients),
+        events=tuple(event_of(delivery, EventKind.HELD, now, recipient, facts) for recipient in delivery.recipients),
     )
 
 
-def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
-    """The account is gone: the mail waits and says so."""
-    fault = AccountFault(
-        Category.CONFIGURATION,
-        Phase.CONNECT,
-        None,
-        f"no account {delivery.message.account}: add it again or cancel the mail",
-    )
-    return Attempt((), now, now, "none", fault=fault)
-
-
-def _settlement(
+def settlement_of(
     delivery: LeasedDelivery,
     *,
     state: DeliveryState,
@@ -269,10 +225,24 @@ def _settlement(
     )
 
 
-def _next_try(delivery: LeasedDelivery, retry: RetryPolicy, now: int) -> _Next:
-    at = retry.next_attempt(delivery.attempt, _since(delivery), now, spread_of(delivery.id, delivery.attempt))
+def _next_try(delivery: LeasedDelivery, attempt: Attempt, retry: RetryPolicy, now: int) -> _Next:
+    """By the schedule, or as asked for. The delivery goes as one: nobody in it is asked again sooner than he said."""
+    of = (delivery.attempt, since(delivery), now, spread_of(delivery.id, delivery.attempt))
+    at, by = retry.next_attempt(*of), None
+    granted = [
+        (delay, "rule" if outcome.asked.by_rule else "reply")
+        for outcome in attempt.outcomes
+        if outcome.asked is not None and (delay := retry.grants(outcome.asked)) is not None
+    ]
+    if granted:
+        delay, who = max(granted)
+        then = retry.next_attempt(*of, granted=delay)
+        closed = sum(one.verdict in _CLOSING for one in attempt.outcomes)
+        others = len(delivery.recipients) > len(granted) + closed
+        if then is not None and (at is None or then > at or not others):
+            at, by = then, who
     expires = delivery.message.expires_at
-    return _Next(at, expired=at is not None and expires is not None and at >= expires)
+    return _Next(at, at is not None and expires is not None and at >= expires, by)
 
 
 def _next_for(outcome: RecipientOutcome, next_try: _Next, on_unknown: OnUnknown) -> _Next:
@@ -309,16 +279,19 @@ def _only_too_many(attempt: Attempt) -> bool:
             and outcome.reply is not None
             and outcome.reply.code == 452
             and outcome.reply.enhanced in {None, _TOO_MANY_RECIPIENTS}
+            and outcome.asked is None
             for outcome in left
         )
     )
 
 
-def _since(delivery: LeasedDelivery) -> int:
+def since(delivery: LeasedDelivery) -> int:
+    """When it could first be sent."""
     return max(delivery.message.accepted_at, delivery.message.not_before or 0)
 
 
-def _event(delivery: LeasedDelivery, kind: EventKind, at: int, recipient: Recipient, facts: Facts) -> Event:
+def event_of(delivery: LeasedDelivery, kind: EventKind, at: int, recipient: Recipient, facts: Facts) -> Event:
+    """What happened to a recipient."""
     return Event(kind, at, delivery.message.tenant, delivery.message.id, recipient.address, facts)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from zlib import crc32
 
 from relay.clock import DAY, HOUR, MINUTE, SECOND
+from relay.model.delivery import Asked
 from relay.model.tenant import RetrySettings
 
 DEFAULT_SCHEDULE = (1 * MINUTE, 5 * MINUTE, 15 * MINUTE, 1 * HOUR, 2 * HOUR)
@@ -39,26 +40,31 @@ class RetryPolicy:
                     changes[each.name] = value
         return replace(self, **changes) if changes else self
 
+    def grants(self, asked: Asked | None) -> int | None:
+        """The delay to keep where one is asked for: an operator's as it stands, a reply's within bounds."""
+        if asked is None or asked.by_rule:
+            return asked.delay if asked else None
+        return None if self.hint_max is None else min(max(asked.delay, self.hint_min), self.hint_max)
+
     def next_attempt(
-        self, attempts: int, since: int, now: int, spread: float, *, hint: int | None = None
+        self, attempts: int, since: int, now: int, spread: float, *, granted: int | None = None
     ) -> int | None:
         """When to try again after `attempts` tries (1 and more), or None: give up.
 
-        `since` is when the message could first be sent; `spread`, in [0, 1), places the attempt within the jitter; `hint` is
-        the delay that a reply asks for, which the jitter never shortens.
+        `since` is when the message could first be sent; `spread`, in [0, 1), places the attempt within the jitter; `granted`
+        is the delay in place of the schedule's, which the jitter never shortens.
         """
         if not self.schedule or (self.max_attempts is not None and attempts >= self.max_attempts):
             return None
         delay = self.schedule[min(attempts, len(self.schedule)) - 1]
         goes_on = attempts <= len(self.schedule) or self.max_age is not None or self.max_attempts is not None
-        if hint is None or self.hint_max is None:
+        if granted is None:
             at = now + round(delay * (1 + self.jitter * (2 * spread - 1)))
         else:
-            hint = min(max(hint, self.hint_min), self.hint_max)
             if not goes_on and now - since < sum(self.schedule):
                 # It came sooner than the schedule because it was asked to: that must not be its end sooner, too.
-                goes_on, hint = True, max(hint, delay)
-            at = now + round(hint * (1 + self.jitter * spread))
+                goes_on, granted = True, max(granted, delay)
+            at = now + round(granted * (1 + self.jitter * spread))
         if not goes_on or (self.max_age is not None and at > since + self.max_age):
             return None
         return at

@@ -134,6 +134,14 @@ class Category(StrEnum):
 
 @quick
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A delay (µs) that a reply asks for in its text, or an operator's rule for such replies demands."""
+
+    delay: int
+    by_rule: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RecipientOutcome:
     """What the attempt brought one recipient."""
 
@@ -142,6 +150,8 @@ class RecipientOutcome:
     reply: Reply | None
     category: Category = Category.NONE
     phase: Phase = Phase.DOT
+    asked: Asked | None = None
+    """When to try again, where it is deferred and somebody has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,7 @@ class AccountFault:
     reply: Reply | None
     detail: str
     """For people: what failed, with no secret in it."""
+    asked: Asked | None = None
 
 
 @quick

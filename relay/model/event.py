@@ -1,4 +1,4 @@
-"""Event: what happened to a message or to one recipient. Append-only; the source of every report and of the mail log."""
+"""Event: what happened to a message, a recipient or an account. Append-only; the source of reports and of the mail log."""
 
 from __future__ import annotations
 
@@ -25,17 +25,22 @@ class EventKind(StrEnum):
     RELEASED = "released"
     UNKNOWN = "unknown"
     CAPTURED = "captured"
+    ACCOUNT_PAUSED = "account_paused"  # its own fault: its mail waits
+    ACCOUNT_RESUMED = "account_resumed"
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`recipient` is an address, or None where the event speaks of the whole message; `at` in µs."""
+    """`recipient` is an address, or None where the event speaks of the whole message; `at` in µs.
+
+    One of an account has no `message`, and its owner as `tenant` (INSTANCE where it serves all).
+    """
 
     kind: EventKind
     at: int
     tenant: str
-    message: QueueId
+    message: QueueId | None
     recipient: str | None = None
     facts: Facts = field(default_factory=dict)
     sequence: int = 0

@@ -8,11 +8,13 @@ import ssl
 import aiosmtplib
 import pytest
 
-from relay.delivery.classify import judge_break, judge_error, judge_reply
+from relay.clock import HOUR, MINUTE, SECOND
+from relay.config.rules import read_rules
+from relay.delivery.classify import Judgement, judge_break, judge_error, judge_reply
 from relay.delivery.dialogue import ConnectionLost, NoReply
 from relay.delivery.guard import NotPublic
 from relay.delivery.replies import BadReply, DialogueError
-from relay.model.delivery import AccountFault, Category, Phase, Verdict
+from relay.model.delivery import AccountFault, Asked, Category, Phase, Verdict
 from relay.model.reply import Reply, read_reply
 
 SENT, DEFERRED, FAILED, UNKNOWN = Verdict.SENT, Verdict.DEFERRED, Verdict.FAILED, Verdict.UNKNOWN
@@ -68,6 +70,29 @@ def _reply(line: str) -> Reply:
         (Phase.DOT, "554 spam", FAILED, Category.POLICY),
         (Phase.DOT, "550 5.6.0 malformed", FAILED, Category.CONTENT),
         (Phase.DOT, "421 4.3.2 shutting down", DEFERRED, Category.CONNECTION),
+        # As large receivers and common servers say it.
+        (Phase.RCPT, "450 4.2.0 <b@x>: Recipient address rejected: Greylisted, see x", DEFERRED, Category.POLICY),
+        (Phase.RCPT, "450 4.2.1 the user is receiving mail too quickly", DEFERRED, Category.RATE),
+        (Phase.RCPT, "450 4.1.2 Recipient address rejected: Domain not found", DEFERRED, Category.DNS),
+        (Phase.RCPT, "550 5.4.1 Recipient address rejected: Access denied", FAILED, Category.MAILBOX),
+        (Phase.RCPT, "550 5.4.310 DNS domain does not exist", FAILED, Category.DNS),
+        (Phase.RCPT, "550 5.5.0 Requested action not taken: mailbox unavailable", FAILED, Category.MAILBOX),
+        (Phase.RCPT, "550 5.7.1 Relaying denied", FAILED, Category.POLICY),
+        (Phase.RCPT, "550 your mailbox is full", FAILED, Category.MAILBOX_FULL),
+        (Phase.RCPT, "525 5.7.13 Disabled recipient address", FAILED, Category.MAILBOX),
+        (Phase.RCPT, "451 4.7.500 Server busy. Please try again later", DEFERRED, Category.RATE),
+        (Phase.MAIL, "432 4.3.2 sender thread limit exceeded", DEFERRED, Category.RATE),
+        (Phase.MAIL, "421 4.7.0 [TSS04] Messages temporarily deferred", DEFERRED, Category.RATE),
+        (Phase.MAIL, "421 4.16.55 [TSS09] later", DEFERRED, Category.RATE),
+        (Phase.DOT, "550 5.7.26 unauthenticated sender", FAILED, Category.POLICY),
+        (Phase.DOT, "554 5.7.9 Message not accepted for policy reasons", FAILED, Category.POLICY),
+        (Phase.DOT, "554 5.7.1 Missing reverse DNS for 192.0.2.2", FAILED, Category.POLICY),
+        (Phase.DOT, "554 delivery error: This user doesn't have a receiver.test account", FAILED, Category.MAILBOX),
+        (Phase.DOT, "554 Message rejected: Email address is not verified", FAILED, Category.POLICY),
+        (Phase.DOT, "421 4.7.28 unusual rate of unsolicited mail", DEFERRED, Category.RATE),
+        # What the server only repeats says nothing.
+        (Phase.RCPT, '550 5.1.1 <"throttling failure"@b.example>: user unknown', FAILED, Category.MAILBOX),
+        (Phase.RCPT, "550 tenant-exceeded-spam@b.example: no such user", FAILED, Category.MAILBOX),
     ],
 )
 def test_reply_in_a_mail(phase: Phase, line: str, verdict: Verdict, category: Category) -> None:
@@ -110,6 +135,15 @@ def test_552_after_an_accepted_recipient(line: str, verdict: Verdict) -> None:
         (Phase.RCPT, "530 5.7.57 client was not authenticated", Category.AUTH),
         (Phase.RCPT, "550 5.4.5 daily user sending limit exceeded", Category.RATE),
         (Phase.DOT, "550 5.4.5 daily user sending limit exceeded", Category.RATE),
+        (Phase.DOT, "454 Throttling failure: Daily message quota exceeded.", Category.RATE),
+        (Phase.MAIL, "454 4.7.0 Throttling failure: Maximum sending rate exceeded.", Category.RATE),
+        (Phase.DATA, "550 5.7.705 Access denied, tenant has exceeded threshold", Category.RATE),
+        (Phase.DOT, "550 5.1.90 you have reached your daily limit for message recipients", Category.RATE),
+        (Phase.RCPT, "550 Domain acme.example has exceeded the max emails per hour (500/500) allowed.", Category.RATE),
+        (Phase.DOT, "554 Message rejected: Sending paused for this account.", Category.POLICY),
+        (Phase.MAIL, "530 5.7.0 Must issue a STARTTLS command first", Category.TLS),
+        (Phase.AUTH, "534 5.7.9 Application-specific password required", Category.AUTH),
+        (Phase.AUTH, "535 5.7.139 SmtpClientAuthentication is disabled for the tenant", Category.AUTH),
     ],
 )
 def test_reply_that_is_the_accounts_fault(phase: Phase, line: str, category: Category) -> None:
@@ -118,6 +152,49 @@ def test_reply_that_is_the_accounts_fault(phase: Phase, line: str, category: Cat
     assert isinstance(fault, AccountFault)
     assert (fault.category, fault.phase, fault.reply) == (category, phase, _reply(line))
     assert line in fault.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "delay"),
+    [
+        ("451 4.7.1 greylisted, try again in 300 seconds", 300 * SECOND),
+        ("451 4.7.1 greylisted", None),
+        ("421 4.7.0 too much, retry after 15 minutes", 15 * MINUTE),
+    ],
+)
+def test_a_reply_may_ask_for_a_delay(line: str, delay: int | None) -> None:
+    asked = None if delay is None else Asked(delay)
+    for phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT, Phase.CONNECT):
+        judgement = judge_reply(_reply(line), phase)
+        assert judgement.asked == asked
+        assert isinstance(judgement, AccountFault) is (phase is Phase.CONNECT)
+
+
+def test_the_first_rule_that_fits_wins_over_the_table() -> None:
+    rules = read_rules(
+        """
+        rcpt 550 mailbox * full -> deferred mailbox_full 1h
+        550 full -> failed rate
+        454 -> fault
+        4.7.1 -> failed
+        5.1.1 -> deferred
+        """
+    )
+
+    def judge(phase: Phase, line: str) -> Judgement | AccountFault:
+        return judge_reply(_reply(line), phase, rules)
+
+    full = Judgement(DEFERRED, Category.MAILBOX_FULL, Asked(HOUR, by_rule=True))
+    assert judge(Phase.RCPT, "550 Mailbox of bob is full") == full
+    assert judge(Phase.DOT, "550 Mailbox of bob is full") == Judgement(FAILED, Category.RATE)
+    assert judge(Phase.RCPT, "451 4.7.1 try again in 9 minutes") == Judgement(FAILED, Category.POLICY)
+    assert judge(Phase.RCPT, "550 5.1.1 try in vain") == Judgement(DEFERRED, Category.MAILBOX)
+    assert judge(Phase.RCPT, "550 5.1.2 nobody") == Judgement(FAILED, Category.DNS)
+    fault = judge(Phase.RCPT, "454 wait 2 minutes")
+    assert isinstance(fault, AccountFault)
+    assert (fault.category, fault.asked) == (Category.OTHER, Asked(2 * MINUTE))
+    assert judge(Phase.RCPT, "250 mailbox full") == Judgement(SENT, Category.NONE), "no rule changes what was accepted"
+    assert isinstance(judge(Phase.AUTH, "535 4.7.1 no"), AccountFault), "nor what a session is refused with"
 
 
 def _caused(error: BaseException, cause: BaseException) -> BaseException:

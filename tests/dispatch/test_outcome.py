@@ -8,19 +8,13 @@ from itertools import combinations_with_replacement, product
 import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND
-from relay.dispatch.outcome import (
-    divide,
-    hold_back,
-    no_account,
-    settle_attempt,
-    settle_expired,
-    settle_fault,
-    settle_over_limit,
-)
+from relay.dispatch.outcome import settle_attempt, settle_fault
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.untried import divide, hold_back, no_account, settle_expired, settle_over_limit
 from relay.model.address import Address
 from relay.model.delivery import (
     AccountFault,
+    Asked,
     Attempt,
     Category,
     LeasedDelivery,
@@ -212,6 +206,58 @@ def too_many(*replies: tuple[Verdict, Reply | None, Phase]) -> Settlement:
     return settle_attempt(delivery, Attempt(outcomes, NOW, NOW, "hop:25"), RETRY, OnUnknown.RETRY, NOW)
 
 
+def asked(*wishes: Asked | None, policy: RetryPolicy = RETRY) -> Settlement:
+    outcomes = tuple(
+        RecipientOutcome(n, V.DEFERRED, LATER, Category.POLICY, Phase.RCPT, wish) for n, wish in enumerate(wishes)
+    )
+    attempt = Attempt((*outcomes, RecipientOutcome(len(wishes), V.SENT, OK)), NOW, NOW, "hop:25")
+    return settle_attempt(leased(*[R.QUEUED] * (len(wishes) + 1)), attempt, policy, OnUnknown.RETRY, NOW)
+
+
+HINT, RULE = Asked(5 * MINUTE), Asked(2 * HOUR, by_rule=True)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "due", "by"),
+    [
+        ([HINT], 5 * MINUTE, "reply"),
+        ([RULE], 2 * HOUR, "rule"),
+        ([HINT, RULE], 2 * HOUR, "rule"),  # nobody is asked again sooner than he said
+        ([HINT, None], 5 * MINUTE, "reply"),
+        ([Asked(10 * SECOND)], 10 * SECOND, "reply"),
+        ([Asked(10 * SECOND), None], MINUTE, None),
+        ([None], MINUTE, None),
+    ],
+)
+def test_a_delay_that_was_asked_for(wishes: list[Asked | None], due: int, by: str | None) -> None:
+    settled = asked(*wishes)
+    assert (settled.state, settled.due) == (D.READY, NOW + due)
+    *deferred, sent = settled.events
+    assert {(event.facts["next_attempt_at"], event.facts.get("next_attempt_by")) for event in deferred} == {
+        (NOW + due, by)
+    }
+    assert "next_attempt_by" not in sent.facts
+
+
+def test_a_delay_that_was_asked_for_has_its_bounds() -> None:
+    bounded = replace(RETRY, hint_min=MINUTE, hint_max=HOUR)
+    assert asked(Asked(0), policy=bounded).due == NOW + MINUTE
+    assert asked(Asked(9 * HOUR), policy=bounded).due == NOW + HOUR
+    assert asked(Asked(9 * HOUR, by_rule=True), policy=bounded).due == NOW + 9 * HOUR
+    assert asked(HINT, policy=replace(RETRY, hint_max=None)).due == NOW + MINUTE
+    assert states(asked(HINT, policy=replace(RETRY, max_attempts=1))) == [R.FAILED, R.SENT]
+
+
+def test_mail_waits_for_an_account_that_is_out_of_order_but_not_without_end() -> None:
+    delivery = leased(R.QUEUED, R.DEFERRED)
+    for until, state, kind in ((NOW + 1, R.DEFERRED, EventKind.DEFERRED), (NOW, R.EXPIRED, EventKind.EXPIRED)):
+        settled = settle_fault(delivery, brought(fault=FAULT), FAULT, NOW + HOUR, OnUnknown.RETRY, NOW, until=until)
+        assert states(settled) == [state] * 2
+        assert [event.kind for event in settled.events] == [kind] * 2
+        assert "password refused" in str(settled.events[0].facts["reason"])
+        assert settled.state is (D.READY if state is R.DEFERRED else D.DONE)
+
+
 SENT, FULL = (V.SENT, OK, Phase.DOT), (V.DEFERRED, TOO_MANY, Phase.RCPT)
 
 
@@ -224,6 +270,7 @@ SENT, FULL = (V.SENT, OK, Phase.DOT), (V.DEFERRED, TOO_MANY, Phase.RCPT)
         ([SENT, (V.DEFERRED, Reply(452, "4.2.2", "mailbox full"), Phase.RCPT)], False),
         ([SENT, (V.DEFERRED, Reply(450, "4.5.3", "x"), Phase.RCPT)], False),
         ([SENT, FULL, (V.DEFERRED, LATER, Phase.RCPT)], False),
+        ([SENT, (V.DEFERRED, replace(TOO_MANY, text="too many, wait 5 minutes"), Phase.RCPT)], True),
         ([FULL], False),  # nobody got through: at once would be for ever
         ([(V.UNKNOWN, None, Phase.DOT), FULL], False),
         ([(V.DEFERRED, TOO_MANY, Phase.DOT), SENT], False),

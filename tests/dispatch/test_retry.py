@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from relay.clock import DAY, HOUR, MINUTE, SECOND
 from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from relay.dispatch.retry import DEFAULT_SCHEDULE, RetryPolicy, spread_of
+from relay.model.delivery import Asked
 from relay.model.tenant import RetrySettings
 from tests.support.clock import START
 
@@ -73,13 +74,18 @@ def test_schedule(policy: RetryPolicy, attempts: int, age: int, delay: int | Non
 def test_what_a_reply_asks_for_is_kept_within_bounds(
     policy: RetryPolicy, attempts: int, age: int, hint: int, delay: int | None
 ) -> None:
-    at = policy.next_attempt(attempts, NOW - age, NOW, 0.5, hint=hint)
+    at = policy.next_attempt(attempts, NOW - age, NOW, 0.5, granted=policy.grants(Asked(hint)))
     assert at == (None if delay is None else NOW + delay)
+
+
+def test_what_an_operator_s_rule_demands_has_no_bounds() -> None:
+    assert EXACT.grants(Asked(9 * DAY, by_rule=True)) == 9 * DAY
+    assert EXACT.grants(None) is None
 
 
 @given(st.floats(0, 1, exclude_max=True))
 def test_jitter_never_shortens_what_a_reply_asks_for(spread: float) -> None:
-    at = RetryPolicy().next_attempt(1, NOW, NOW, spread, hint=300 * SECOND)
+    at = RetryPolicy().next_attempt(1, NOW, NOW, spread, granted=300 * SECOND)
     assert at is not None
     assert 300 * SECOND <= at - NOW <= 330 * SECOND
 

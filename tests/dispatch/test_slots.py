@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from relay.dispatch.outcome import (
-    divide,
-    settle_attempt,
-    settle_expired,
-    settle_fault,
-    settle_local_error,
-    settle_over_limit,
-)
+from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.slots import is_spent
+from relay.dispatch.untried import divide, settle_expired, settle_over_limit
 from relay.model.address import Address
 from relay.model.delivery import (
     AccountFault,
