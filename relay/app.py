@@ -23,6 +23,7 @@ from relay.delivery.probe import Probe
 from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.explain import Explainer
 from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
@@ -173,6 +174,9 @@ class Relay:
             contents=self.store.contents,
             directory=self.store.directory,
             probe=Probe(self.connector),
+            explainer=Explainer(
+                self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock
+            ),
             registry=self.metrics.registry,
             readiness=self.ill_parts,
             clock=self.clock,

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
 from relay.model.event import Event
+from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
 from relay.model.message import MessageDetail, MessageState, QueueId
 from relay.model.tenant import Account, Credential, Tenant, Token
 
@@ -51,6 +52,9 @@ class MessageQueue(Protocol):
 
     async def heads(self) -> Sequence[QueueHead]:
         """Every queue with ready deliveries and when its earliest is due; costs the number of queues, not of messages."""
+
+    async def limits(self, queue_key: str) -> Sequence[LimitStanding]:
+        """How the limits of a queue stand for one more delivery."""
 
     async def open_deliveries(self) -> int:
         """How many deliveries are not done (a start-up count; not for the hot path)."""
@@ -124,6 +128,9 @@ class MessageArchive(Protocol):
 
     async def attempts(self, tenant: str | None, message: QueueId) -> Sequence[Attempt]:
         """Its attempts in order; NotFound."""
+
+    async def deliveries(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryStanding]:
+        """How its deliveries stand, in order; NotFound."""
 
     async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
         """Cancel its open recipients that are not being attempted; Conflict where none is left to cancel."""
@@ -240,3 +247,10 @@ class AccountProbe(Protocol):
 
     async def probe(self, account: Account) -> ProbeResult:
         """Never raises for what the network does."""
+
+
+class Explainer(Protocol):
+    """Saying why a message has not been sent yet."""
+
+    async def explain(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryExplanation]:
+        """Each of its deliveries that is not done; NotFound."""

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from relay.clock import Clock
-from relay.contracts import Accepted, AccountProbe, ContentStore, Directory, MessageArchive
+from relay.contracts import Accepted, AccountProbe, ContentStore, Directory, Explainer, MessageArchive
 from relay.intake.submission import Submission
 
 
@@ -41,6 +41,7 @@ class Services:
     contents: ContentStore
     directory: Directory
     probe: AccountProbe
+    explainer: Explainer
     registry: CollectorRegistry
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     clock: Clock

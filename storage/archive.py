@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from relay.clock import Clock
 from relay.contracts import MessageFilter, QueueCounts
 from relay.errors import Conflict, NotFound
-from relay.model.delivery import Attempt, RecipientChange
+from relay.model.address import Address
+from relay.model.delivery import Attempt, RecipientChange, delivery_id
 from relay.model.event import Event, EventKind
+from relay.model.explanation import DeliveryStanding
 from relay.model.message import (
     OPEN_STATES,
     DeliveryState,
@@ -60,8 +63,9 @@ class _Standing:
 class Archive:
     """Satisfies MessageArchive."""
 
-    def __init__(self, database: Database, on_ready: ReadyCallback) -> None:
+    def __init__(self, database: Database, clock: Clock, on_ready: ReadyCallback) -> None:
         self._database = database
+        self._clock = clock
         self._on_ready = on_ready
 
     async def list_messages(self, wanted: MessageFilter) -> Sequence[MessageDetail]:
@@ -79,6 +83,10 @@ class Archive:
     async def attempts(self, tenant: str | None, message: QueueId) -> Sequence[Attempt]:
         """See MessageArchive."""
         return await self._database.read(_history("attempts_of", read_attempt, tenant, message))
+
+    async def deliveries(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryStanding]:
+        """See MessageArchive."""
+        return await self._database.read(_standings(tenant, message, {"boot": self._clock.boot()}))
 
     async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
         """See MessageArchive."""
@@ -162,6 +170,29 @@ def _history(statement: str, read: Callable[[Row], T], tenant: str | None, messa
     yield from _one(tenant, message)
     rows = yield from fetch(statement, {"message": message})
     return [read(row) for row in rows]
+
+
+def _standings(tenant: str | None, message: QueueId, clock: Values) -> Work[Sequence[DeliveryStanding]]:
+    yield from _one(tenant, message)
+    recipients: dict[int, list[Address]] = defaultdict(list)
+    for row in (yield from fetch("addressed_recipients", {"message": message})):
+        recipient = read_recipient(row, 1)
+        if recipient.state in OPEN_STATES:
+            recipients[row[0]].append(recipient.address)
+    rows = yield from fetch("delivery_standings", {**clock, "message": message})
+    return [
+        DeliveryStanding(
+            delivery_id(message, number),
+            queue_key,
+            DeliveryState(state),
+            due,
+            attempt,
+            holder,
+            left,
+            tuple(recipients[number]),
+        )
+        for number, queue_key, state, due, attempt, holder, left in rows
+    ]
 
 
 def _take(tenant: str | None, message: QueueId) -> Work[_Standing]:

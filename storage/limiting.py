@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.model.delivery import LeasedDelivery, Settlement
+from relay.model.explanation import LimitStanding
 from relay.model.limit import Limits, Slots, account_limit, domain_limit, tenant_limit
 from relay.model.queue_key import QueueKey
 from storage.rows import read_limits
@@ -81,6 +82,16 @@ def read_meter(limit: Limit, wanted: int, lease: Values) -> Work[tuple[Meter, in
     standing = Standing(last, int(in_flight))
     rows = yield from fetch("send_stamps", given=[(limit.key, *span) for span in places(limit, standing, wanted)])
     return Meter(limit, standing, Stamps(rows)), now
+
+
+def standings(limits: Sequence[Limit], lease: Values) -> Work[Sequence[LimitStanding]]:
+    """How limits stand for one more slot, for somebody who asks."""
+    found = []
+    for limit in limits:
+        meter, now = yield from read_meter(limit, 1, lease)
+        opens = meter.opens(1, now)
+        found.append(LimitStanding(limit.key, meter.standing.in_flight, opens if opens > now else None))
+    return found
 
 
 def take_slots(slots: Sequence[Slot]) -> Work[None]:

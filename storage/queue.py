@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from relay.clock import Clock
 from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
+from relay.model.explanation import LimitStanding
 from relay.model.limit import Slots
 from relay.model.queue_key import QueueKey
 from storage import leasing, limiting, settling
@@ -130,6 +131,11 @@ class Queue:
     async def heads(self) -> Sequence[QueueHead]:
         """See MessageQueue."""
         return await self._database.read(leasing.heads(self._lease_values()))
+
+    async def limits(self, queue_key: str) -> Sequence[LimitStanding]:
+        """See MessageQueue."""
+        limits, _ = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
+        return await self._database.read(limiting.standings(limits, self._lease_values()))
 
     async def open_deliveries(self) -> int:
         """See MessageQueue."""

@@ -263,7 +263,7 @@ async def _assemble(
     )
     is_used = await database.read(fetch_one("is_used"))
     store = Store(
-        database, clock, pulse, queue, contents, Archive(database, tell_ready), directory, is_new=is_used is None
+        database, clock, pulse, queue, contents, Archive(database, clock, tell_ready), directory, is_new=is_used is None
     )
     told.append(store)
     return store

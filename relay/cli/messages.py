@@ -38,6 +38,7 @@ ATTEMPTS = {
     "Fault": "fault",
     "Outcomes": "outcomes",
 }
+REASONS = {"Waits for": "kind", "Until": "until", "Because": "detail"}
 PAGE = 100
 
 
@@ -136,6 +137,35 @@ def _show_list(found: Any) -> None:
     show_rows(({**item, "to": [one["address"] for one in item["recipients"]]} for item in found["items"]), COLUMNS)
     if found["next_cursor"]:
         click.echo(f"More: --cursor {found['next_cursor']}", err=True)
+
+
+@command.command("explain")
+@click.argument("message")
+@tenant_option()
+@verb
+def explain(session: Session, message: str, tenant: str | None) -> None:
+    """Why it has not been sent yet, when it is tried next and by which way, and every try so far."""
+    session.show(session.request("GET", _path(message, "explain"), query={"tenant": tenant}), _show_explanation)
+
+
+def _show_explanation(found: Any) -> None:
+    click.echo(f"Message {found['id']} is {found['state']}.")
+    for one in found["deliveries"]:
+        click.echo()
+        route = one["route"]
+        show_facts(
+            {
+                "delivery": one["delivery"],
+                "for": one["recipients"],
+                "route": route and f"{route['account']} by {route['next_hop']} (tls {route['tls']})",
+                "attempts": one["attempts"],
+                "next attempt": one["next_attempt_at"] or "not before something changes",
+            }
+        )
+        show_rows(one["reasons"], REASONS)
+    if found["attempts"]:
+        click.echo()
+        show_rows([_attempt(one) for one in found["attempts"]], ATTEMPTS)
 
 
 def _show_one(found: Any) -> None:

@@ -19,6 +19,7 @@ from relay.dispatch.lane import Lane
 from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
 from relay.model.delivery import LeasedDelivery
+from relay.model.explanation import LaneStanding
 from relay.model.message import DeliveryState
 from relay.model.queue_key import account_key_of
 from relay.model.tenant import Account
@@ -107,6 +108,11 @@ class Dispatcher:
         for lane in self._lanes.values():
             lane.reopen()
             self._look(lane)
+
+    def standing(self, queue_key: str) -> LaneStanding:
+        """How dispatch stands towards a queue."""
+        way = self._ways.get(account_key_of(queue_key)) or Way(account_key_of(queue_key))
+        return LaneStanding(self._active, way.free, way.capacity, way.breaker.faults, way.breaker.open_until)
 
     @property
     def in_flight(self) -> int:

@@ -9,6 +9,7 @@ from relay.model.message import QueueId
 from sidecar_api.auth import tenant_or_any
 from sidecar_api.call import Call, answer
 from sidecar_api.schemas import views
+from sidecar_api.schemas.explain import explain_out
 from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
 
 
@@ -56,6 +57,15 @@ async def show_attempts(call: Call) -> web.Response:
     tenant, message = await _which(call)
     attempts = await call.services.archive.attempts(tenant, message)
     return answer(200, views.AttemptsOut(items=[views.attempt_out(one) for one in attempts], next_cursor=None))
+
+
+async def explain_message(call: Call) -> web.Response:
+    """GET /v1/messages/{id}/explain."""
+    tenant, message = await _which(call)
+    detail = await call.services.archive.message(tenant, message)
+    explained = await call.services.explainer.explain(tenant, message)
+    attempts = await call.services.archive.attempts(tenant, message)
+    return answer(200, explain_out(detail, explained, attempts))
 
 
 async def show_content(call: Call) -> web.StreamResponse:

@@ -12,7 +12,16 @@ from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.views import when
 
 
-@example({"queue_key": "acme/out", "ready": 3, "leased": 1, "held": 0, "next_due": "2026-01-01T09:05:00Z"})
+@example(
+    {
+        "queue_key": "acme/out/acme",
+        "ready": 3,
+        "suspended": 0,
+        "leased": 1,
+        "held": 0,
+        "next_due": "2026-01-01T09:05:00Z",
+    }
+)
 @exact
 class QueueOut(TypedDict):
     """Deliveries of one queue by state."""

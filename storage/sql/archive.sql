@@ -66,6 +66,10 @@ WHERE message_id = :message ORDER BY sequence;
 -- deliveries_of: the deliveries of a message
 SELECT number, queue_key, state, due FROM deliveries WHERE message_id = :message ORDER BY number;
 
+-- delivery_standings: the same with their leases, and how much is left of these
+SELECT number, queue_key, state, due, attempt, holder, lease_until - {lease_clock} FROM deliveries
+WHERE message_id = :message ORDER BY number;
+
 -- addressed_recipients: the recipients of a message with the delivery of each
 SELECT delivery, {recipient_columns} FROM recipients WHERE message_id = :message ORDER BY position;
 

@@ -31,7 +31,10 @@ def verbs() -> Iterator[tuple[str, click.Command]]:
 def test_the_nouns_and_verbs() -> None:
     assert [name for name, _ in verbs()] == [
         *("serve", "send"),
-        *(f"messages {verb}" for verb in ("list", "show", "events", "attempts", "content", "cancel", "retry")),
+        *(
+            f"messages {verb}"
+            for verb in ("list", "show", "events", "attempts", "content", "cancel", "retry", "explain")
+        ),
         "queue status",
         *(f"tenants {verb}" for verb in ("add", "list", "show", "delete")),
         *(f"accounts {verb}" for verb in ("add", "list", "show", "test", "delete")),

@@ -142,6 +142,7 @@ def services_of(
         contents=archive,
         directory=directory,
         probe=Probe(),
+        explainer=archive,
         registry=registry,
         readiness=readiness,
         clock=FixedClock(),

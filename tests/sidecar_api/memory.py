@@ -10,7 +10,17 @@ from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
 from relay.intake.submission import Submission
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
-from relay.model.message import Message, MessageDetail, MessageState, Priority, QueueId, Recipient, RecipientState
+from relay.model.explanation import DeliveryExplanation, DeliveryStanding, Reason, ReasonKind
+from relay.model.message import (
+    DeliveryState,
+    Message,
+    MessageDetail,
+    MessageState,
+    Priority,
+    QueueId,
+    Recipient,
+    RecipientState,
+)
 from relay.model.reply import Reply
 from relay.model.tenant import Account, Credential, Tenant, Token
 
@@ -75,6 +85,18 @@ class Archive:
         )
         self.details[self.details.index(found)] = changed
         return changed
+
+    async def deliveries(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryStanding]:
+        """One, due now."""
+        found = await self.message(tenant, message)
+        addresses = tuple(one.address for one in found.recipients)
+        key = f"a/main/{found.message.tenant}"
+        return [DeliveryStanding(f"{message}.1", key, DeliveryState.READY, NOW, 0, None, None, addresses)]
+
+    async def explain(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryExplanation]:
+        """It waits for its turn."""
+        [delivery] = await self.deliveries(tenant, message)
+        return [DeliveryExplanation(delivery, None, (Reason(ReasonKind.TURN, "its turn"),), NOW)]
 
     async def counts(self) -> Sequence[QueueCounts]:
         """One queue."""

@@ -60,6 +60,7 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
                 contents=core.store.contents,
                 directory=core.store.directory,
                 probe=Probe(),
+                explainer=core.explainer,
                 registry=core.metrics.registry,
                 readiness=readiness,
                 clock=core.clock,

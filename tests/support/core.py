@@ -19,6 +19,7 @@ from relay.delivery.pool import Pool
 from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.explain import Explainer
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.intake.accept import Intake, IntakeSettings
@@ -74,6 +75,7 @@ class Core:
     intake: Intake
     dispatcher: Dispatcher
     attempter: Attempter
+    explainer: Explainer
     leases: Leases
     admission: Admission
     log: LogStream
@@ -250,4 +252,5 @@ def _assemble(
         metrics=metrics,
         settings=settings or IntakeSettings("relay.test"),
     )
-    return Core(clock, store, intake, dispatcher, attempter, leases, admission, stream, metrics)
+    explainer = Explainer(store.archive, queue, directory, dispatcher, clock)
+    return Core(clock, store, intake, dispatcher, attempter, explainer, leases, admission, stream, metrics)
