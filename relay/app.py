@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from aiohttp import web
 
@@ -76,7 +77,7 @@ class Relay:
         kept = config.retention
         self.retention = store.retention(Terms(kept.content, kept.failed_content, kept.messages, kept.events))
         self._door: SmtpDoor | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
@@ -184,6 +185,8 @@ class Relay:
             hostname=self.config.hostname,
             max_body=self.config.api.max_body,
             header_prefix=self.config.smtp.header_prefix,
+            requests_per_minute=self.config.api.requests_per_minute,
+            cors_origins=frozenset(self.config.api.cors_origins),
         )
         return make_app(services)
 
@@ -227,8 +230,7 @@ class Relay:
 
     async def _open_door(self, listeners: Sequence[Listener]) -> None:
         smtp = self.config.smtp
-        if smtp.certificate:
-            self._tls = server_tls(str(smtp.certificate), str(smtp.private_key))
+        tls = self.tls(smtp.certificate, smtp.private_key)
         settings = DoorSettings(
             hostname=self.config.hostname,
             auth_without_tls=AuthWithoutTls(smtp.auth_without_tls),
@@ -242,16 +244,24 @@ class Relay:
             min_data_rate=smtp.min_data_rate,
         )
         observer = DoorLog(self.log, self.metrics, self.clock)
-        self._door = SmtpDoor(self.intake, self.store.directory, settings, self.clock, tls=self._tls, observer=observer)
+        self._door = SmtpDoor(self.intake, self.store.directory, settings, self.clock, tls=tls, observer=observer)
         await self._door.start(listeners)
 
-    def reload_certificate(self) -> None:
-        """A renewed certificate, without a restart; connections that stand keep the old one."""
-        if self._tls is not None:
+    def tls(self, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
+        """The context of a door, or None where it has no certificate; `reload_certificates` renews it."""
+        if certificate is None or private_key is None:
+            return None
+        context = server_tls(str(certificate), str(private_key))
+        self._certificates.append((context, certificate, private_key))
+        return context
+
+    def reload_certificates(self) -> None:
+        """Renewed certificates, without a restart; connections that stand keep the old ones."""
+        for context, certificate, private_key in self._certificates:
             try:
-                self._tls.load_cert_chain(str(self.config.smtp.certificate), str(self.config.smtp.private_key))
+                context.load_cert_chain(str(certificate), str(private_key))
             except (OSError, ssl.SSLError) as error:
-                log.error("certificate not loaded anew, the old one stays: %s", error)
+                log.error("certificate %s not loaded anew, the old one stays: %s", certificate, error)
 
     async def stop(self) -> None:
         """Let what is under way end within the deadline; every lease is settled or returned."""

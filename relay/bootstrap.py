@@ -37,6 +37,7 @@ class Banner:
     version: str
     smtp: Sequence[str]
     api: Sequence[str]
+    """URLs."""
     store: str
     loopback_tenant: str
     admin_token: str | None
@@ -51,7 +52,7 @@ class Banner:
         lines = [
             f"Stagepost {self.version} is ready.",
             f"  SMTP   {', '.join(self.smtp) or 'off'}   ({login})",
-            f"  REST   {', '.join(f'http://{address}' for address in self.api) or 'off'}",
+            f"  REST   {', '.join(self.api) or 'off'}",
             f"  store  {self.store}",
         ]
         if self.admin_token:

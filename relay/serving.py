@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from relay import __version__
 from relay.app import API_GRACE, Relay, open_configured
 from relay.bootstrap import Banner, make_admin_token, make_default_tenant
-from relay.clock import SystemClock
+from relay.clock import SECOND, SystemClock
 from relay.config import Config, Endpoint
 from relay.errors import ConfigError
 from relay.ingress.listener import Listener, bind
@@ -23,7 +23,7 @@ from relay.instance import instance_lock, prepare_data_dir
 from relay.maillog import LogFormat
 from relay.service import READY, STOPPING, notify
 from relay.techlog import set_up_logging
-from sidecar_api.site import start_site
+from sidecar_api.site import Patience, start_site
 from storage import Store
 
 
@@ -52,11 +52,14 @@ async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequ
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload_certificate)
+    loop.add_signal_handler(signal.SIGHUP, relay.reload_certificates)
+    tls = relay.tls(config.api.certificate, config.api.private_key)
     site = await start_site(
         relay.api(),
         sockets=api,
         unix_path=config.api_socket,
+        tls=tls,
+        patience=Patience(request=config.api.request_timeout / SECOND),
         max_connections=relay.places.api,
         shutdown_timeout=API_GRACE,
     )
@@ -64,7 +67,7 @@ async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequ
     banner = Banner(
         version=__version__,
         smtp=[_address(listener.sock) for listener in smtp],
-        api=[_address(sock) for sock in api],
+        api=[f"{'http' if tls is None else 'https'}://{_address(sock)}" for sock in api],
         store=config.storage.url.masked,
         loopback_tenant=config.smtp.loopback_tenant,
         admin_token=admin_token,

@@ -33,11 +33,11 @@ class _Lines(logging.Formatter):
 
 
 def set_up_logging(form: LogFormat, level: str) -> None:
-    """Everything to standard error. aiosmtpd's own logger is kept quiet: at INFO it writes credentials."""
+    """Everything to standard error. Some loggers are kept quiet: aiosmtpd writes credentials at INFO, aiosqlite values."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for quiet in ("mail.log", "asyncio"):
+    for quiet in ("mail.log", "asyncio", "aiosqlite"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
     if level != "debug":  # the mail log tells of every message; a line for each request would tell it twice
         logging.getLogger("sidecar_api.app.access").setLevel(logging.WARNING)

@@ -1,20 +1,18 @@
 """The application: the route table bound to its services, and one middleware around all of it.
 
 The middleware gives every request an id, turns what is raised into problems and, when debugging, writes a line of log.
-Everything else happens in the order in which it may be refused: who calls, what they ask, then the body.
+Everything else happens in the order in which it may be refused: who calls, how often, what they ask, then the body.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
-import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
-from sidecar_api.auth import authenticate, is_local
+from sidecar_api.auth import Caller, authenticate, is_local
 from sidecar_api.bodies import (
     SMALL_BODY,
     BodyMemory,
@@ -25,24 +23,28 @@ from sidecar_api.bodies import (
     read_query,
 )
 from sidecar_api.call import Call, reading_of
+from sidecar_api.coding import Inflated, coding_of, compress, read_all
+from sidecar_api.cors import allow, preflight
 from sidecar_api.etags import tag
 from sidecar_api.openapi import DESCRIPTION, Description
 from sidecar_api.problems import UNEXPECTED, of_status, problem_of
+from sidecar_api.request_ids import REQUEST_ID, SERVER, request_id_of
 from sidecar_api.resources.submissions import IDEMPOTENCY_KEY
-from sidecar_api.route import Group, Handler, Route
+from sidecar_api.route import Group, Route
 from sidecar_api.routes import GROUPS
 from sidecar_api.schemas.queries import NoQuery
 from sidecar_api.services import SERVICES, Services
+from sidecar_api.throttle import Standing, Throttle, too_many
 
-REQUEST_ID = "X-Request-ID"
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger(f"{__name__}.access")
 
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PREFIX = secrets.token_hex(4)
-_COUNTER = itertools.count(1)
 _ID = web.RequestKey("request_id", str)
+_CALLER = web.RequestKey("caller", Caller)
+_STANDING = web.RequestKey("standing", Standing)
+_ANONYMOUS = "-"
 
 
 def make_app(services: Services, groups: Sequence[Group] = GROUPS) -> web.Application:
@@ -50,65 +52,85 @@ def make_app(services: Services, groups: Sequence[Group] = GROUPS) -> web.Applic
     app = web.Application(middlewares=[_around], client_max_size=services.max_body)
     app[SERVICES] = services
     app[DESCRIPTION] = Description(groups, services.version)
-    memory = BodyMemory(services.body_memory)
+    app.on_response_prepare.append(_dress)
+    binder = _Binder(services)
     for route in (route for group in groups for route in group.routes):
-        app.router.add_route(
-            route.method, route.path, _bind(route, services, memory), name=route.name, expect_handler=_expect
-        )
+        app.router.add_route(route.method, route.path, binder.bind(route), name=route.name, expect_handler=_expect)
     return app
 
 
-def _bind(
-    route: Route, services: Services, memory: BodyMemory
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The route's handler as aiohttp calls it."""
-    handler: Handler = route.handler
+class _Binder:
+    """Makes of a row of the table what aiohttp calls."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._memory = BodyMemory(services.body_memory)
+        limit = services.requests_per_minute
+        self._throttle = None if limit is None else Throttle(limit)
+
+    def bind(self, route: Route) -> Handle:
+        """The route's handler as aiohttp calls it."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            call = await self._admit(route, request)
+            response = await (route.handler(call) if route.body is None else self._read_and_handle(route, call))
+            return tag(request, response) if route.tagged else response
+
+        return handle
+
+    async def _admit(self, route: Route, request: web.Request) -> Call:
+        """Who calls, how often, what they ask."""
+        services = self._services
         local = is_local(request)
         caller = await authenticate(request, route.access, local, services.directory, services.clock)
-        reading = reading_of(services)
+        request[_CALLER] = caller
+        if self._throttle is not None and caller.has_token:
+            granted, standing = self._throttle.take(caller.name, services.clock.boot())
+            request[_STANDING] = standing
+            if not granted:
+                raise too_many(standing)
         query = None
         if request.query_string or route.query is not NoQuery:
-            query = read_query(request.query, route.query, reading)
+            query = read_query(request.query, route.query, reading_of(services))
         call = Call(request, services, caller, request[_ID], local, query)
-        if route.body is None:
-            return _finished(route, request, await handler(call))
+        if route.takes_body and (coding := coding_of(request)) is not None:
+            call.content = Inflated(request.content, coding)
+        return call
+
+    async def _read_and_handle(self, route: Route, call: Call) -> web.StreamResponse:
+        """With the body, in its turn."""
+        request, largest = call.request, self._services.max_body
         check_json(request, route.media_types)
-        size = declared_size(request, services.max_body)
+        size = declared_size(request, largest, coding_of(request))
         if size <= SMALL_BODY:
-            return _finished(route, request, await _with_body(route, call))
-        async with memory.held(size):
-            return _finished(route, request, await _with_body(route, call))
+            return await self._with_body(route, call)
+        async with self._memory.held(size):
+            return await self._with_body(route, call)
 
-    return handle
-
-
-def _finished(route: Route, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    return tag(request, response) if route.tagged else response
-
-
-async def _with_body(route: Route, call: Call) -> web.StreamResponse:
-    octets = await call.request.read()
-    if route.reads_itself:
-        call.octets = octets
+    async def _with_body(self, route: Route, call: Call) -> web.StreamResponse:
+        if call.content is None:
+            octets = await call.request.read()
+        else:
+            octets = await read_all(call.content, self._services.max_body)
+        if route.reads_itself:
+            call.octets = octets
+            return await route.handler(call)
+        if route.body is None:
+            raise TypeError("a route without a body has none to be read")
+        call.body = read_json(octets, route.body, call.reading())
+        if route.idempotent and IDEMPOTENCY_KEY in call.request.headers:
+            call.digest = digest_of(octets)
         return await route.handler(call)
-    if route.body is None:
-        raise TypeError("a route without a body has none to be read")
-    call.body = read_json(octets, route.body, call.reading())
-    if route.idempotent and IDEMPOTENCY_KEY in call.request.headers:
-        call.digest = digest_of(octets)
-    return await route.handler(call)
 
 
 @web.middleware
-async def _around(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    request_id = request[_ID] = _request_id(request)
+async def _around(request: web.Request, handler: Handle) -> web.StreamResponse:
+    request_id = request[_ID] = request_id_of(request)
+    began = time.perf_counter()
     response: web.StreamResponse
     try:
-        response = await handler(request)
+        asked = preflight(request, request.app[SERVICES].cors_origins)
+        response = await handler(request) if asked is None else asked
     except ConnectionError:
         raise  # the client has gone: there is nobody to answer
     except Exception as error:
@@ -116,18 +138,33 @@ async def _around(
         if problem is UNEXPECTED:
             log.exception("request %s failed unexpectedly: %s %s", request_id, request.method, request.path)
         response = problem.response(request_id)
-    if not response.prepared:
-        response.headers[REQUEST_ID] = request_id
+    if not response.prepared:  # a stream has called this itself, if it wants to
+        compress(request, response)
     if access_log.isEnabledFor(logging.DEBUG):
-        access_log.debug("%s %s %s %s", request_id, request.method, request.path, response.status)
+        caller = request.get(_CALLER)
+        access_log.debug(
+            "%s %s %s %s %s %.1f ms",
+            request_id,
+            _ANONYMOUS if caller is None else caller.name,
+            request.method,
+            request.path,
+            response.status,
+            1000 * (time.perf_counter() - began),
+        )
     return response
 
 
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get(REQUEST_ID)
-    if given is not None and _GIVEN_ID.fullmatch(given):
-        return given
-    return f"{_PREFIX}-{next(_COUNTER):x}"
+async def _dress(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer says beside its own; just before its header is sent, streams included."""
+    headers = response.headers
+    if _ID in request:
+        headers[REQUEST_ID] = request[_ID]
+    headers[hdrs.SERVER] = SERVER
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    if _STANDING in request:
+        headers.update(request[_STANDING].headers)
+    allow(request, response, request.app[SERVICES].cors_origins)
 
 
 async def _expect(request: web.Request) -> web.Response | None:
@@ -135,7 +172,8 @@ async def _expect(request: web.Request) -> web.Response | None:
     if request.version < (1, 1):
         return None
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-        return of_status(417).response("")
+        request_id = request[_ID] = request_id_of(request)
+        return of_status(417).response(request_id)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0
     return None

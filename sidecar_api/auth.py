@@ -69,6 +69,11 @@ class Caller:
         """Whether it may act for any tenant and for the instance."""
         return self.tenant is None
 
+    @property
+    def has_token(self) -> bool:
+        """Whether it is neither anonymous nor the Unix socket."""
+        return self is not ANONYMOUS and self is not LOCAL
+
 
 LOCAL = Caller("local", None, frozenset(Scope))
 ANONYMOUS = Caller("anonymous", "", frozenset())

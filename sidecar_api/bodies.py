@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.errors import Invalid, Violation
+from sidecar_api.coding import EXPANSION
 from sidecar_api.problems import ProblemError
 from sidecar_api.schemas.fields import Reading
 
@@ -83,17 +84,17 @@ def check_json(request: web.Request, media_types: Sequence[str]) -> None:
 
 def unsupported(expected: str) -> ProblemError:
     """415, naming what is expected."""
-    return ProblemError(415, "unsupported_media_type", f"send Content-Type: {expected}")
+    return ProblemError(415, "unsupported_media_type", f"send Content-Type: {expected}", at=hdrs.CONTENT_TYPE)
 
 
-def declared_size(request: web.Request, largest: int) -> int:
-    """Content-Length, or the most it can be where the request is chunked. 413 where it is more than that."""
+def declared_size(request: web.Request, largest: int, coding: str | None) -> int:
+    """The most octets that the body can be, decoded. 413 where it says itself that it is more than `largest`."""
     size = request.content_length
     if size is None:
         return largest if request.can_read_body else 0
     if size > largest:
         raise web.HTTPRequestEntityTooLarge(max_size=largest, actual_size=size)
-    return size
+    return size if coding is None else min(largest, size * EXPANSION)
 
 
 def read_json(octets: bytes, kind: type[_Model], reading: Reading) -> _Model:
@@ -118,7 +119,7 @@ def fault_of(fault: ValidationError) -> ProblemError | Invalid:
 
 
 def _malformed(detail: str) -> ProblemError:
-    return ProblemError(400, "malformed_json", f"the body is not valid JSON: {detail}")
+    return ProblemError(400, "malformed_json", f"the body is not valid JSON: {detail}", at="")
 
 
 def violations(errors: Sequence[ErrorDetails], *, prefix: str = "") -> list[Violation]:

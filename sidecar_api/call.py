@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from relay.errors import NotFound
 from relay.model.tenant import IDENTIFIER
 from sidecar_api.auth import Caller
+from sidecar_api.coding import Pieces
 from sidecar_api.schemas.fields import Reading
 from sidecar_api.services import Services
 
@@ -32,6 +33,8 @@ class Call:
     """Over the Unix socket."""
     query: BaseModel | None = None
     body: BaseModel | None = None
+    content: Pieces | None = None
+    """The body, without its content coding, where the route streams it."""
     octets: bytes = b""
     """The body as it came, where the route reads it by itself."""
     digest: str | None = None

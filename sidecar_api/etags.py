@@ -35,7 +35,11 @@ def must_match(request: web.Request, shown: object) -> None:
     current = etag_of(orjson.dumps(shown))
     if not any(_OF_CODING.sub("", tag) == current.strip('"') for weak, tag in _TAG.findall(wanted) if not weak):
         raise ProblemError(
-            412, "changed_meanwhile", "it is not as it was read (If-Match): read it again", {hdrs.ETAG: current}
+            412,
+            "changed_meanwhile",
+            "it is not as it was read (If-Match): read it again",
+            {hdrs.ETAG: current},
+            at=hdrs.IF_MATCH,
         )
 
 
@@ -45,8 +49,8 @@ def tag(request: web.Request, response: web.StreamResponse) -> web.StreamRespons
         return response
     current = etag_of(response.body)
     response.headers[hdrs.ETAG] = current
-    response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+    response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
     known = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())) if request.method == hdrs.METH_GET else ""
     if known.strip() == "*" or any(_OF_CODING.sub("", one) == current.strip('"') for _, one in _TAG.findall(known)):
-        return web.Response(status=304, headers={hdrs.ETAG: current, hdrs.CACHE_CONTROL: "no-cache"})
+        return web.Response(status=304, headers={hdrs.ETAG: current, hdrs.CACHE_CONTROL: "private, no-cache"})
     return response

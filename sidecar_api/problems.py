@@ -1,8 +1,8 @@
 """Problems (RFC 9457): the one mapping from what is raised to what the client reads.
 
 Every answer that is not a success is `application/problem+json` with the members `type`, `title`, `status`, `code` (a
-stable word for programs), `detail` and `request_id`; a 422 has `violations`, one for every fault, each with a JSON pointer
-(RFC 6901) into the body, `?name` for a query parameter, or a header field's name.
+stable word for programs), `detail` and `request_id`; where the fault has a place, `violations` names every one: by a JSON
+pointer (RFC 6901) into the body, `?name` for a query parameter, or a header field's name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sidecar_api.schemas.exact import exact
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"
-"""Seconds, with every 503."""
+"""Seconds, with every 503, and a 429 that does not know it better."""
 
 
 @exact
@@ -88,9 +88,13 @@ class Problem:
 class ProblemError(Exception):
     """A problem found by this door itself."""
 
-    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, *, at: str | None = None
+    ) -> None:
+        """`at` names the place of the fault, as a Violation does."""
         super().__init__(detail)
-        self.problem = Problem(status, code, detail, headers=headers or {})
+        violations = () if at is None else (Violation(at, detail),)
+        self.problem = Problem(status, code, detail, violations, headers or {})
 
 
 UNEXPECTED = Problem(500, "internal", "something went wrong here; the log tells more under this request id")
@@ -145,7 +149,7 @@ def _rejected(error: Rejected) -> Problem:
     status = error.refusal.http_status
     detail = error.refusal.reply(error.detail).text
     violations = (Violation(_pointer(error.path), detail),) if status == 422 else ()
-    headers = {"Retry-After": RETRY_AFTER} if status == 503 else {}
+    headers = {"Retry-After": RETRY_AFTER} if status in {429, 503} else {}
     return Problem(status, error.refusal.name.lower(), detail, violations, headers)
 
 

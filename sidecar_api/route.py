@@ -53,6 +53,11 @@ class Route:
     problems: frozenset[int] = COMMON
 
     @property
+    def takes_body(self) -> bool:
+        """Whether a request has one."""
+        return self.body is not None or self.media != JSON
+
+    @property
     def media_types(self) -> tuple[str, ...]:
         """What its body may be sent as."""
         return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media,)

@@ -51,6 +51,10 @@ class Services:
     body_memory: int = 128 * 1024 * 1024
     """Octets of large JSON bodies held at a time; a request beyond waits its turn unread."""
     header_prefix: str = "X-Stagepost-"
+    requests_per_minute: int | None = None
+    """Of one token, in this process; None is no limit."""
+    cors_origins: frozenset[str] = frozenset()
+    """Whose pages may call from a browser; `*` is any."""
 
 
 SERVICES = web.AppKey("services", Services)

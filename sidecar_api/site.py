@@ -10,16 +10,18 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from sidecar_api.problems import MEDIA_TYPE, RETRY_AFTER, UNEXPECTED, Problem, of_status
+from sidecar_api.request_ids import REQUEST_ID, SERVER, new_request_id
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,8 @@ class _Connection(RequestHandler):
             log.error("a request failed unexpectedly", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        response = (UNEXPECTED if status == 500 else of_status(status)).response("")
+        response = (UNEXPECTED if status == 500 else of_status(status)).response(request_id := new_request_id())
+        response.headers.update({REQUEST_ID: request_id, hdrs.SERVER: SERVER})
         response.force_close()
         return response
 
@@ -168,6 +171,7 @@ class _Runner(web.AppRunner):
             request_factory=self.app._make_request,  # noqa: SLF001
             patience=self._patience,
             max_connections=self._max_connections,
+            auto_decompress=False,  # sidecar_api.coding does it, bounded
             access_log=None,
             keepalive_timeout=self._patience.idle,
             logger=log,
@@ -198,19 +202,23 @@ async def start_site(
     *,
     sockets: Sequence[socket.socket] = (),
     unix_path: Path | None = None,
+    tls: ssl.SSLContext | None = None,
     patience: Patience = Patience(),  # frozen
     max_connections: int = 500,
     shutdown_timeout: float = 30,
 ) -> Site:
-    """Serve `app` on bound TCP sockets and on a Unix socket of mode 0600, whose callers are admins and always find room.
+    """Serve `app` on bound TCP sockets, by TLS alone where there is a context, and on a Unix socket of mode 0600, whose
+    callers are admins and always find room.
 
     OSError where the path is in use by a running relay, or cannot be made.
     """
     runner = _Runner(app, patience=patience, max_connections=max_connections, shutdown_timeout=shutdown_timeout)
     await runner.setup()
     try:
-        for one in sockets if unix_path is None else (_bind_unix(unix_path), *sockets):
-            await web.SockSite(runner, one).start()
+        if unix_path is not None:
+            await web.SockSite(runner, _bind_unix(unix_path)).start()
+        for one in sockets:
+            await web.SockSite(runner, one, ssl_context=tls).start()
     except BaseException:
         await runner.cleanup()
         raise

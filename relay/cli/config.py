@@ -81,17 +81,25 @@ def _examine(session: Session) -> Examination:
 
 def _unusable(config: Config) -> list[str]:
     """What the settings name must also be there, and fit: the part of the check that needs the disk."""
+    smtp, api = config.smtp, config.api
+    return [
+        *_unusable_certificate("smtp", smtp.certificate, smtp.private_key),
+        *_unusable_certificate("api", api.certificate, api.private_key),
+    ]
+
+
+def _unusable_certificate(section: str, certificate: Path | None, key: Path | None) -> list[str]:
     import ssl
 
-    certificate, key = config.smtp.certificate, config.smtp.private_key
     for name, path in (("certificate", certificate), ("private_key", key)):
         if path and (trouble := _unreadable(path)):
-            return [f"[smtp] {name} = {path}: {trouble}"]
+            return [f"[{section}] {name} = {path}: {trouble}"]
     if certificate and key:
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         except ssl.SSLError as fault:
-            return [f"[smtp] certificate and private_key do not fit each other or are not PEM: {fault.reason or fault}"]
+            why = fault.reason or fault
+            return [f"[{section}] certificate and private_key do not fit each other or are not PEM: {why}"]
     return []
 
 

@@ -27,10 +27,11 @@ def workers(config: Config) -> Mistake | None:
 def certificate(config: Config) -> Mistake | None:
     """A certificate and its key come together, and TLS needs both."""
     smtp = config.smtp
-    if smtp.certificate and not smtp.private_key:
-        return Mistake("smtp", "certificate", "needs private_key as well")
-    if smtp.private_key and not smtp.certificate:
-        return Mistake("smtp", "private_key", "needs certificate as well")
+    for section, door in (("smtp", smtp), ("api", config.api)):
+        if door.certificate and not door.private_key:
+            return Mistake(section, "certificate", "needs private_key as well")
+        if door.private_key and not door.certificate:
+            return Mistake(section, "private_key", "needs certificate as well")
     if smtp.tls_listen and not smtp.certificate:
         return Mistake("smtp", "tls_listen", "needs certificate and private_key")
     return None

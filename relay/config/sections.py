@@ -26,6 +26,7 @@ from relay.config.values import (
     FLAG,
     HOSTNAME,
     NETWORKS,
+    ORIGINS,
     PATH,
     STORE_URL,
     Endpoint,
@@ -159,8 +160,16 @@ class Api:
     listen: tuple[Endpoint, ...] = key(
         "127.0.0.1:8025", ENDPOINTS, "Where to listen; the command line needs none of it"
     )
+    certificate: Path | None = key("", PATH, "PEM file with the certificate and its chain; empty: no TLS")
+    private_key: Path | None = key("", PATH, "PEM file with the certificate's private key")
     max_connections: int = key("500", number(1, 100_000), "Connections at once; more are answered 503")
-    max_body: int = key("50MiB", size(KIB, 2 * GIB), "The largest request body")
+    max_body: int = key("50MiB", size(KIB, 2 * GIB), "The largest request body, decoded")
+    requests_per_minute: int | None = key(
+        "", optional(number(1, 1_000_000)), "Requests of one token within any minute; empty: no limit"
+    )
+    cors_origins: tuple[str, ...] = key(
+        "", ORIGINS, "Whose pages may call from a browser; * is any page, empty is none"
+    )
     request_timeout: int = key("30s", duration(SECOND, HOUR), "How long a client may take to send a request's header")
 
 

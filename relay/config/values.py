@@ -23,6 +23,7 @@ _SIZE_NAMES = {2**30: "GiB", 2**20: "MiB", 2**10: "KiB"}
 _HOSTNAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*", re.ASCII
 )
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
 _COMMA_OR_LINE_END = re.compile(r"\s*(?:,|\n)\s*")
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@:]*):.*(?=@)|(?<=[?&]password=)[^&]*")
 
@@ -211,6 +212,14 @@ def _read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part) for part in parts(text))
 
 
+def _read_origins(text: str) -> tuple[str, ...]:
+    origins = parts(text)
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is not an origin")
+    return tuple(origins)
+
+
 def _read_path(text: str) -> Path | None:
     if "\0" in text or "\n" in text:
         raise ValueError("is not a path")
@@ -244,6 +253,7 @@ def _read_url(text: str) -> StoreUrl:
 FLAG = Kind(_read_flag, "true or false")
 ENDPOINTS = Kind(_read_endpoints, "empty, or host:port by comma, such as 127.0.0.1:2525, [::1]:2525")
 NETWORKS = Kind(_read_networks, "empty, or networks by comma, such as 10.0.0.0/8, fd00::/8")
+ORIGINS = Kind(_read_origins, "empty, *, or origins by comma, such as https://admin.example.com")
 PATH = Kind(_read_path, "empty, or a path")
 DERIVED_PATH = cast("Kind[Path]", PATH)
 """Empty in the table alone: a loaded configuration has a path."""

@@ -78,8 +78,6 @@ async def show_content(call: Call) -> web.StreamResponse:
         headers={
             "Content-Type": "message/rfc822",
             "Content-Disposition": f'attachment; filename="{message}.eml"',
-            "X-Content-Type-Options": "nosniff",
-            "X-Request-ID": call.request_id,
         }
     )
     response.content_length = detail.message.size

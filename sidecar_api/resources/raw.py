@@ -21,6 +21,7 @@ from relay.model.envelope import Envelope
 from relay.model.message import Source
 from sidecar_api.bodies import unsupported
 from sidecar_api.call import Call
+from sidecar_api.coding import Pieces
 from sidecar_api.resources.submissions import (
     accepted_answer,
     idempotency_key,
@@ -35,8 +36,8 @@ from sidecar_api.schemas.views import submitted_out
 class Content:
     """The body with CRLF line ends whatever came, a piece at a time; what was read of it ahead comes first."""
 
-    def __init__(self, request: web.Request) -> None:
-        self._body = request.content
+    def __init__(self, body: Pieces) -> None:
+        self._body = body
         self._ahead: list[bytes] = []
         self._held_cr = False
         self._last = b"\n"
@@ -85,7 +86,7 @@ async def submit_raw(call: Call) -> web.Response:
     services.intake.check_admission()
     if (request.content_length or 0) > services.intake.max_size:
         raise Rejected(Refusal.TOO_BIG, str(services.intake.max_size))
-    content = Content(request)
+    content = Content(request.content if call.content is None else call.content)
     fields, rest = await read_header(content)
     envelope, fields = _envelope(query, fields)
     content.put_back(rest)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from json import dumps
@@ -153,12 +154,12 @@ def services_of(
     )
 
 
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    """The door, open."""
+@contextlib.asynccontextmanager
+async def open_door(adapt: Callable[[Services], Services] = lambda services: services) -> AsyncIterator[Door]:
+    """A door that is given what `adapt` makes of the services."""
     archive, directory, ill = Archive(), filled_directory(), dict[str, str]()
     intake = RecordingIntake(archive)
-    app = make_app(services_of(intake, archive, directory, ill, max_body=2_000_000))
+    app = make_app(adapt(services_of(intake, archive, directory, ill, max_body=2_000_000)))
     with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
         path = Path(folder) / "api.sock"
         site: Site = await start_site(app, sockets=[listening()], unix_path=path, shutdown_timeout=1)
@@ -168,3 +169,10 @@ async def door() -> AsyncIterator[Door]:
         ):
             yield Door(intake, archive, directory, site.ports[0], path, session, local, ill)
         await site.stop()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    """The door, open."""
+    async with open_door() as one:
+        yield one
