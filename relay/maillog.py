@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import TextIO
 
 import orjson
@@ -86,13 +87,18 @@ class MailLog:
 
 
 def _as_text(at: int, name: str, kind: str, facts: Facts) -> str:
-    parts = [rfc3339(at), name, kind]
-    for key, value in facts.items():
-        if value is None:
-            continue
-        plain = isinstance(value, int) or (_PLAIN.fullmatch(value) is not None and len(value) <= MAX_VALUE)
-        parts.append(f"{key}={value if plain else _dumps(_clean(value))}")
-    return " ".join(parts) + "\n"
+    shown = [
+        f"{key}={value if isinstance(value, int) else _show(value)}"
+        for key, value in facts.items()
+        if value is not None
+    ]
+    return f"{rfc3339(at)} {name} {kind} {' '.join(shown)}\n"
+
+
+@lru_cache(maxsize=1024)
+def _show(value: str) -> str:
+    """As it is where it is plain, else quoted. Kept, since most values of a line stood in the line before."""
+    return value if _PLAIN.fullmatch(value) and len(value) <= MAX_VALUE else _dumps(_clean(value))
 
 
 def _as_json(at: int, name: str, kind: str, facts: Facts) -> str:

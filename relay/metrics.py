@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from collections import defaultdict
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
+from prometheus_client.registry import Collector
 
 from relay.model.delivery import Category, Verdict
 from relay.model.event import Event, EventKind
@@ -13,12 +17,29 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of its ow
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
+class _Tally(Collector):
+    """What is counted for every message, and reaches its counter when somebody looks: a counter of the library has a lock
+    and checks of its own (1.5 µs), and a message moves seven of them."""
+
+    def __init__(self) -> None:
+        self.count: defaultdict[Counter, int] = defaultdict(int)
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing of its own."""
+        for counter, amount in self.count.items():
+            counter.inc(amount)
+        self.count.clear()
+        return ()
+
+
 class Metrics:
     """Counters are bound to their labels at start, so that counting costs no look-up."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         r = self.registry
+        self._tally = _Tally()
+        r.register(self._tally)  # before all others, so that they have what was counted when they are asked
         accepted = Counter("stagepost_messages_accepted", "Messages accepted, by door", ["source"], registry=r)
         self._accepted = {source: accepted.labels(source.value) for source in Source}
         self._recipients = Counter("stagepost_recipients_accepted", "Recipients of accepted messages", registry=r)
@@ -75,18 +96,19 @@ class Metrics:
 
     def accepted(self, source: Source, recipients: int, size: int) -> None:
         """A message was committed."""
-        self._accepted[source].inc()
-        self._recipients.inc(recipients)
-        self._bytes.inc(size)
+        count = self._tally.count
+        count[self._accepted[source]] += 1
+        count[self._recipients] += recipients
+        count[self._bytes] += size
 
     def events(self, events: tuple[Event, ...]) -> None:
         """Events were committed."""
         for event in events:
-            self._events[event.kind].inc()
+            self._tally.count[self._events[event.kind]] += 1
 
     def outcome(self, verdict: Verdict, category: Category) -> None:
         """One recipient's part of an attempt."""
         counter = self._outcomes.get((verdict, category))
         if counter is None:
             counter = self._outcomes[verdict, category] = self._outcomes_family.labels(verdict.value, category.value)
-        counter.inc()
+        self._tally.count[counter] += 1

@@ -34,6 +34,8 @@ _STATES = {
     Verdict.CAPTURED: (RecipientState.CAPTURED, EventKind.CAPTURED),
 }
 _CLOSING = frozenset({Verdict.SENT, Verdict.FAILED, Verdict.CAPTURED})
+_CLOSING = frozenset({Verdict.SENT, Verdict.FAILED, Verdict.CAPTURED})
+"""There is no next try to ask for."""
 _TOO_MANY_RECIPIENTS = "4.5.3"
 LOCAL_ERRORS = 3
 """Attempts that may end in an unexpected error before the delivery is held."""
@@ -56,8 +58,9 @@ def settle_attempt(
 ) -> Settlement:
     """What follows from an attempt without an account's fault."""
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
-    rest_at_once = _only_too_many(attempt)
-    next_try = _Next(now) if rest_at_once else _next_try(delivery, attempt, retry, now)
+    closed = len(brought) == len(delivery.recipients) and all(o.verdict in _CLOSING for o in attempt.outcomes)
+    rest_at_once = not closed and _only_too_many(attempt)
+    next_try = _Next(now) if closed or rest_at_once else _next_try(delivery, attempt, retry, now)
     changes: list[RecipientChange] = []
     events: list[Event] = []
     for recipient in delivery.recipients:

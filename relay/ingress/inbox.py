@@ -7,7 +7,8 @@ and the data reader may work on the buffer itself. StreamReader stops the transp
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, SupportsIndex
 
 LIMIT = 64 * 1024
 """Half of what may wait unread (octets), and the most that is worked on at once."""
@@ -32,6 +33,17 @@ class Inbox(asyncio.StreamReader):
     def buffer(self) -> bytearray:
         """What waits; a reader deletes from its front what it takes. Always the same object."""
         return self._buffer
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """More has come. As StreamReader's, without the calls and checks that make it cost three times as much."""
+        self._buffer.extend(data)
+        if (waiter := self._waiter) is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        if len(self._buffer) > 2 * LIMIT and not self._paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._paused = True
 
     def take_line(self) -> bytes | None:
         """The next line with whatever ends it, a LF at the least; None while it is not complete."""

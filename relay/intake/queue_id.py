@@ -15,6 +15,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 TIME_LETTERS = 11
 RANDOM_BITS = 25
+_SHIFTS = tuple(range(70, -1, -10))
 
 
 class QueueIds:
@@ -34,4 +35,4 @@ class QueueIds:
 def encode(at: int, noise: int) -> QueueId:
     """The id of a time (µs, below 2**55) and 25 random bits."""
     value = at << RANDOM_BITS | noise
-    return QueueId("".join(_PAIRS[value >> shift & 1023] for shift in range(70, -1, -10)))
+    return QueueId("".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS]))
