@@ -35,6 +35,7 @@ from relay.ingress.settings import AuthWithoutTls, BareNewlines, DoorSettings
 from relay.instance import holder_name
 from relay.intake.accept import Intake, IntakeSettings
 from relay.intake.admission import Admission
+from relay.last_words import end_process
 from relay.machine import (
     MEMORY_SHARE,
     Places,
@@ -79,6 +80,7 @@ class Relay:
         self._door: SmtpDoor | None = None
         self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        store.on_lost(lambda reason: end_process(reason, self.log))
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
         store.on_change(self.dispatcher.look_again)

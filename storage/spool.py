@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -15,6 +16,7 @@ from typing import IO
 from zlib import crc32
 
 from relay.errors import StoreUnavailable
+from storage.durability import Durability
 from storage.work import T
 
 PIECE = 256 * 1024
@@ -52,14 +54,14 @@ class SpoolFile:
 
     def _commit(self) -> None:
         assert self._file is not None  # noqa: S101 - for the type checker: content comes before its end
-        os.fsync(self._file.fileno())
+        self._spool.sync(self._file.fileno())
         self._file.close()
         path = self._spool.path(self._message)
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync_directory(self._spool.root)
+            self._spool.sync_directory(self._spool.root)
         self._spool.unfinished(self._message).rename(path)
-        _sync_directory(path.parent)
+        self._spool.sync_directory(path.parent)
 
     def _discard(self) -> None:
         if self._file is not None:
@@ -71,8 +73,9 @@ class SpoolFile:
 class Spool:
     """The directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, durability: Durability) -> None:
         self.root = root
+        self._durability = durability
 
     def prepare(self) -> None:
         """Make it, for its owner alone, and remove what a former life left unfinished."""
@@ -89,6 +92,24 @@ class Spool:
     def unfinished(self, message: str) -> Path:
         """Where it is until then."""
         return self.root / _UNFINISHED / message
+
+    def sync(self, descriptor: int) -> None:
+        """Have it written to disk. A full disk (also by quota) says so here at times: this file has failed, no other."""
+        self._durability.check()
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                self._durability.lose(f"{self.root} could not be synced to disk ({error.strerror})")
+            raise
+
+    def sync_directory(self, path: Path) -> None:
+        """Have its names written to disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def writer(self, message: str) -> SpoolFile:
         """A content to be written."""
@@ -142,11 +163,3 @@ async def _in_thread(function: Callable[[], T]) -> T:
         raise
     except OSError as error:
         raise StoreUnavailable(f"spool: {error.strerror or error}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ import aiosqlite
 
 from relay.errors import StoreError, StoreUnavailable
 from storage.database import Hearing, Peers
+from storage.durability import Durability
 from storage.statements import Dialect, Statement, load
 from storage.turns import Turns
 from storage.work import Execute, Fetch, Given, Notify, Row, Script, Step, T, Together, Work
@@ -60,6 +61,7 @@ _DO_SOMETHING = {
     sqlite3.SQLITE_CORRUPT: "is damaged: restore it from a backup",
     sqlite3.SQLITE_NOTADB: "is not a SQLite database: name another file in storage.url",
 }
+_NOT_SYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 
 
 class _Connection(aiosqlite.Connection):
@@ -78,10 +80,17 @@ class SQLite:
     groups_in_flight = 1
 
     def __init__(
-        self, path: Path, lock: int | None, writer: _Connection, reader: _Connection, peers: Peers | None
+        self,
+        path: Path,
+        lock: int | None,
+        writer: _Connection,
+        reader: _Connection,
+        peers: Peers | None,
+        durability: Durability,
     ) -> None:
         """Use `open_sqlite`."""
         self._path = path
+        self._durability = durability
         self._lock = lock
         self._peers = peers
         self._turns = Turns(path) if peers else None
@@ -140,11 +149,14 @@ class SQLite:
         return result
 
     def _transact(self, connection: sqlite3.Connection, begin: str, work: Work[T]) -> T:
+        self._durability.check()
         connection.execute(begin)
         try:
             result = self._drive(connection, work)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
+            if getattr(error, "sqlite_errorcode", None) in _NOT_SYNCED:
+                self._durability.lose(f"{self._path} could not be synced to disk ({error})")
             work.close()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -229,7 +241,7 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
     return error
 
 
-async def open_sqlite(path: Path, peers: Peers | None = None) -> SQLite:
+async def open_sqlite(path: Path, peers: Peers | None = None, durability: Durability | None = None) -> SQLite:
     """Open or make the database; with `peers`, of which one holds the lock. StoreError where another instance has it open, or
     SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
@@ -252,7 +264,7 @@ async def open_sqlite(path: Path, peers: Peers | None = None) -> SQLite:
         if lock is not None:
             os.close(lock)
         raise _translate(error, path) if isinstance(error, sqlite3.Error) else error from error
-    return SQLite(path, lock, opened[0], opened[1], peers)
+    return SQLite(path, lock, opened[0], opened[1], peers, durability or Durability())
 
 
 def hold_sqlite(path: Path) -> int:

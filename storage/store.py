@@ -16,6 +16,7 @@ from storage.cipher import Cipher, key_id_of, make_keys, read_keys
 from storage.contents import Chunks, Contents, Files
 from storage.database import Database, Peers
 from storage.directory import Directory
+from storage.durability import Durability
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
 from storage.pulse import Pulse
@@ -72,6 +73,7 @@ class Store:
         self._directory = directory
         self._callbacks: list[ReadyCallback] = []
         self._open_callbacks: list[OpenCallback] = []
+        self._lost_callbacks: list[Callable[[str], None]] = []
         self._catching_up: asyncio.Task[None] | None = None
 
     def on_ready(self, callback: ReadyCallback) -> None:
@@ -85,6 +87,10 @@ class Store:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have told that tenants, accounts, credentials or tokens have changed."""
         self._directory.cache.on_forget.append(callback)
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Have told that nothing can be kept any more, and why: this process must end."""
+        self._lost_callbacks.append(callback)
 
     def ailment(self) -> str | None:
         """What keeps it from taking anything in, as far as is known without asking; None: nothing."""
@@ -158,6 +164,11 @@ class Store:
         for callback in self._open_callbacks:
             callback(limit_key)
 
+    def tell_lost(self, reason: str) -> None:
+        """Pass it on."""
+        for callback in self._lost_callbacks:
+            callback(reason)
+
     async def _catch_up(self) -> None:
         try:
             for head in await self._queue.heads():
@@ -186,13 +197,14 @@ async def open_store(
     of an instance has `peers`: its parent has opened the store before; and it names those whose leases it takes up, `former`
     and all that are named after it (None: as `holder`). Raises StoreError (do something first) or StoreUnavailable (try again).
     """
-    scheme = urlsplit(url).scheme
+    scheme, durability = urlsplit(url).scheme, Durability()
+    large_in: Spool | None = None
     if scheme == "sqlite":
         path = sqlite_path(url)
-        database: Database = await open_sqlite(path, peers)
-        large_in = Spool(spool or path.with_name(f"{path.name}.spool"))
+        database: Database = await open_sqlite(path, peers, durability)
+        large_in = Spool(spool or path.with_name(f"{path.name}.spool"), durability)
     elif scheme in {"postgresql", "postgres"}:
-        database, large_in = await open_postgres(url), None
+        database = await open_postgres(url)
     else:
         raise StoreError("storage.url must be sqlite:///path or postgresql://…")
     try:
@@ -204,6 +216,7 @@ async def open_store(
         is_alone = scheme == "sqlite" and peers is None
         if released := await store.take_over(None if is_alone else former or holder):
             log.info("%d deliveries were being attempted when %s last ended: ready again", released, former or holder)
+        durability.on_lost = store.tell_lost
         await database.listen(store)
     except BaseException:
         await database.close()

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     USAGE = 64
     DATA = 65
     UNAVAILABLE = 69
+    IO_ERROR = 74
     TEMPORARY = 75
     NO_PERMISSION = 77
     CONFIG = 78
@@ -27,6 +28,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "the command line is wrong (EX_USAGE)",
     Exit.DATA: "the input is wrong (EX_DATAERR)",
     Exit.UNAVAILABLE: "the relay cannot be reached (EX_UNAVAILABLE)",
+    Exit.IO_ERROR: "what was written did not reach the disk: start again (EX_IOERR)",
     Exit.TEMPORARY: "not now, try again later (EX_TEMPFAIL)",
     Exit.NO_PERMISSION: "not allowed (EX_NOPERM)",
     Exit.CONFIG: "the configuration or the store cannot be used (EX_CONFIG)",

@@ -15,6 +15,7 @@ from relay.model.delivery import StoredContent
 from relay.model.message import QueueId
 from storage import Store
 from storage.contents import CHUNK, ORPHAN_AGE
+from storage.durability import Durability
 from storage.spool import PIECE, Spool
 from storage.work import script
 from tests.storage.conftest import Open
@@ -85,7 +86,7 @@ async def stored(store: Store, url: str) -> int:
 
 
 def spool_of(url: str) -> Spool:
-    return Spool(Path(f"{url.removeprefix('sqlite://')}.spool"))
+    return Spool(Path(f"{url.removeprefix('sqlite://')}.spool"), Durability())
 
 
 async def test_orphans_are_swept_and_others_kept(store: Store, url: str) -> None:
@@ -135,4 +136,4 @@ async def test_deleting_a_tenant_deletes_its_contents(store: Store, url: str) ->
 def test_a_message_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
     for name in ("../x", ".x", "a/b"):
         with pytest.raises(ValueError, match="cannot name a file"):
-            Spool(tmp_path).writer(name)
+            Spool(tmp_path, Durability()).writer(name)
