@@ -17,16 +17,19 @@ class Durability:
     """Lost once, by any thread, and never found again in this process."""
 
     def __init__(self) -> None:
-        self.on_lost: Callable[[str], None] = lambda _: None
-        """Told on the event loop, once."""
-        self._loop = asyncio.get_running_loop()
         self._lost: str | None = None
+        self._tell: Callable[[str], object] = lambda _: None
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Have told on this event loop, once."""
+        loop = asyncio.get_running_loop()
+        self._tell = lambda reason: loop.call_soon_threadsafe(callback, reason)
 
     def lose(self, reason: str) -> None:
         """Something could not be made durable."""
         if self._lost is None:
             self._lost = reason
-            self._loop.call_soon_threadsafe(lambda: self.on_lost(reason))
+            self._tell(reason)
 
     def check(self) -> None:
         """Raises StoreUnavailable once it is lost: what is asked of the store from then on is not done."""

@@ -216,7 +216,7 @@ async def open_store(
         is_alone = scheme == "sqlite" and peers is None
         if released := await store.take_over(None if is_alone else former or holder):
             log.info("%d deliveries were being attempted when %s last ended: ready again", released, former or holder)
-        durability.on_lost = store.tell_lost
+        durability.on_lost(store.tell_lost)
         await database.listen(store)
     except BaseException:
         await database.close()

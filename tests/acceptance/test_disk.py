@@ -151,11 +151,11 @@ def test_a_full_disk_loses_nothing(relay: RelayProcess, size: int) -> None:
 @needs_small_disks
 def test_a_disk_that_runs_low_closes_the_door_before(relay: RelayProcess) -> None:
     """452 at MAIL, which says why; readiness too; the door opens by itself."""
-    relay.options = {"storage": {"min_free": "4MiB"}}
+    relay.options = {"storage": {"min_free": "10MiB"}}
     disk = SmallDisk(relay)
     relay.start()
     kept = [send(relay, SMALL)]
-    disk.fill(3 << 20)
+    disk.fill(9 << 20)
     reply = send(relay, SMALL)
     while len(reply) == 16:  # a look is believed for a second
         kept.append(reply)
