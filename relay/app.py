@@ -25,6 +25,7 @@ from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.explain import Explainer
+from relay.dispatch.expiry import Expiry
 from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
@@ -73,7 +74,9 @@ class Relay:
         self.admission = self._build_admission()
         self.pool = self._build_pool()
         self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
-        self.dispatcher = self._build_dispatcher()
+        attempter = self._build_attempter()
+        self.expiry = Expiry(store.queue, attempter, self.clock, on_done=lambda: self.admission.count(-1))
+        self.dispatcher = self._build_dispatcher(attempter)
         self.intake = self._build_intake()
         kept = config.retention
         self.retention = store.retention(Terms(kept.content, kept.failed_content, kept.messages, kept.events))
@@ -84,6 +87,7 @@ class Relay:
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
         store.on_change(self.dispatcher.look_again)
+        self.metrics.accounts_paused.set_function(lambda: self.dispatcher.paused_accounts)
         self.metrics.in_flight.set_function(lambda: self.dispatcher.in_flight)
         self.metrics.queue_depth.set_function(lambda: self.admission.depth)
 
@@ -126,9 +130,9 @@ class Relay:
         )
         return Pool(self.connector, self.clock, connection_ttl=delivery.connection_ttl)
 
-    def _build_dispatcher(self) -> Dispatcher:
+    def _build_attempter(self) -> Attempter:
         retry = self.config.retry
-        attempter = Attempter(
+        return Attempter(
             queue=self.store.queue,
             directory=self.store.directory,
             courier=Courier(self.pool, self.store.contents, self.clock, self.config.replies.rules),
@@ -146,6 +150,8 @@ class Relay:
             log=self.log,
             metrics=self.metrics,
         )
+
+    def _build_dispatcher(self, attempter: Attempter) -> Dispatcher:
         return Dispatcher(
             queue=self.store.queue,
             attempter=attempter,
@@ -153,6 +159,7 @@ class Relay:
             max_concurrent=self.places.attempts,
             active=False,
             on_open=self.admission.count,
+            on_expiry=self.expiry.note,
         )
 
     def _build_intake(self) -> Intake:
@@ -215,6 +222,7 @@ class Relay:
             (
                 Chore("recovery of dead leases", self.config.queue.lease // 2, self._recover),
                 Chore("count of the queue", 10 * MINUTE, self._count),
+                Chore("expiry behind paused accounts", MINUTE, self._expire_behind_paused),
             ),
         )
         cleaning = Janitor(  # one of its own, since it takes its time
@@ -225,7 +233,7 @@ class Relay:
                 Chore("removal of old sends from the limits' log", HOUR, self.store.prune),
             ),
         )
-        work = (self.leases.run(), recovery.run(), cleaning.run(), _feed_watchdog())
+        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run(), _feed_watchdog())
         self._tasks = [asyncio.create_task(one) for one in work]
         if smtp:
             await self._open_door(smtp)
@@ -282,6 +290,10 @@ class Relay:
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)
         await self.dispatcher.refresh()
+        self.expiry.look_again()
+
+    async def _expire_behind_paused(self) -> None:
+        await self.expiry.expire_behind(self.dispatcher.paused)
 
     async def _remove_old(self) -> None:
         removed = await self.retention.run()

@@ -38,6 +38,13 @@ class MessageQueue(Protocol):
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises."""
 
+    async def claim_expired(self, limit: int) -> Claim:
+        """Lease up to `limit` deliveries that wait although their message has expired, of any queue, earliest first. The
+        claim's `next_due` is when the next one expires."""
+
+    async def claim_overdue(self, queue_key: str, wait: int, limit: int) -> Claim:
+        """Lease up to `limit` deliveries of one queue that have been due for `wait` µs, without regard to its limits."""
+
     async def settle(self, settlement: Settlement) -> bool:
         """Write what an attempt brought. False: the lease had been lost, and nothing was written."""
 
@@ -229,8 +236,8 @@ class Handover(Protocol):
     def reserve(self, account: Account, queue_key: str) -> Slot | None:
         """A slot where the account has a free connection and nothing older waits for it; else None."""
 
-    def wake(self, queue_key: str, due: int) -> None:
-        """A delivery of this queue was committed as ready and is due at `due`."""
+    def wake(self, queue_key: str, due: int, expires_at: int | None = None) -> None:
+        """A delivery of this queue was committed as ready, is due at `due` and too late at `expires_at`."""
 
 
 @dataclass(frozen=True, slots=True)

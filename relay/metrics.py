@@ -61,6 +61,9 @@ class Metrics:
             ["category"],
             registry=r,
         )
+        self.accounts_paused = Gauge(
+            "stagepost_accounts_paused", "Accounts that wait out a fault of their own", registry=r
+        )
         self.leases_lost = Counter("stagepost_leases_lost", "Settlements refused by the fence", registry=r)
         self.recovered = Counter("stagepost_leases_recovered", "Deliveries taken back from dead leases", registry=r)
         self.in_flight = Gauge("stagepost_attempts_in_flight", "Attempts running now", registry=r)

@@ -20,7 +20,7 @@ from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
 from storage.windows import Division, Limit, Meter, divide
-from storage.work import Values, Work, execute, fetch, notify
+from storage.work import Row, Values, Work, execute, fetch, notify
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
@@ -185,6 +185,40 @@ def _read_meters(limits: Sequence[Limit], wanted: int, lease: Values) -> Work[tu
 
 def _blocked(division: Division, now: int, lease: Values) -> int | None:
     return None if division.next_at is None else _by_our_clock(division.next_at, now, lease)
+
+
+def claim_expired(limit: int, lease: Values) -> Work[Claim]:
+    """Lease what waits although it has expired, wherever; and when the next expires."""
+    rows = yield from fetch("claim_expired", {**lease, "limit": limit})
+    deliveries = yield from _lease_late(rows)
+    ((expires_at, now),) = yield from fetch("next_expiry", lease)
+    return Claim(deliveries, None if expires_at is None else _by_our_clock(expires_at, now, lease))
+
+
+def claim_overdue(queue_key: str, wait: int, limit: int, lease: Values) -> Work[Claim]:
+    """Lease what has been due in a queue for `wait`."""
+    rows = yield from fetch("claim_overdue", {**lease, "queue_key": queue_key, "wait": wait, "limit": limit})
+    return Claim((yield from _lease_late(rows)), None)
+
+
+def _lease_late(rows: Sequence[Row]) -> Work[tuple[LeasedDelivery, ...]]:
+    """They are not to be attempted: without content, and no limit is asked."""
+    taken = [(row[0], _Taken(*row[1:])) for row in rows]
+    recipients = yield from _fetch_recipients([one for _, one in taken])
+    found = yield from fetch("late_messages", given=[(key,) for key in dict.fromkeys(one.message for _, one in taken)])
+    known = {row[0]: read_message(row) for row in found}
+    return tuple(
+        LeasedDelivery(
+            delivery_id(known[one.message].id, one.number),
+            known[one.message],
+            queue_key,
+            one.attempt,
+            tuple(recipients[one.key]),
+            None,
+            one.due,
+        )
+        for queue_key, one in taken
+    )
 
 
 def _fetch_recipients(taken: Sequence[_Taken]) -> Work[dict[DeliveryKey, list[Recipient]]]:

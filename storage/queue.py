@@ -88,6 +88,14 @@ class Queue:
         suspensions = await self._database.read(fetch("suspensions", {"tenant": QueueKey.parse(queue_key).tenant}))
         return limits, bool(suspensions)
 
+    async def claim_expired(self, limit: int) -> Claim:
+        """See MessageQueue."""
+        return await self._database.write(leasing.claim_expired(limit, self._lease_values()))
+
+    async def claim_overdue(self, queue_key: str, wait: int, limit: int) -> Claim:
+        """See MessageQueue."""
+        return await self._database.write(leasing.claim_overdue(queue_key, wait, limit, self._lease_values()))
+
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
         held = await self._group.put(_Settle(settlement))

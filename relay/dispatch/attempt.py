@@ -16,11 +16,12 @@ from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.split import parts_of
 from relay.dispatch.untried import account_event, divide, hold_back, no_account, settle_expired, settle_over_limit
 from relay.dispatch.way import Way
-from relay.errors import StoreUnavailable
+from relay.errors import NotFound, StoreUnavailable
 from relay.maillog import MailLog
 from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
 from relay.model.event import Event, EventKind, Facts
+from relay.model.queue_key import QueueKey
 from relay.model.tenant import INHERIT, Account, OnUnknown
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,27 @@ class Attempter:
         finally:
             self._leases.remove(delivery)
 
+    async def expire(self, delivery: LeasedDelivery, reason: str | None = None) -> Settlement | None:
+        """A leased delivery that is too late, settled without an attempt."""
+        self._leases.add(delivery)
+        try:
+            return await self._settle(settle_expired(delivery, self._clock.now(), reason))
+        except StoreUnavailable as error:
+            log.warning("%s: not settled as expired: %s", delivery.id, error)
+            return None
+        finally:
+            self._leases.remove(delivery)
+
+    async def longest_wait(self, queue_key: str) -> int:
+        """How long mail of a queue waits for an account that is out of order, in µs."""
+        key = QueueKey.parse(queue_key)
+        owner, _, account = key.account_key.partition("/")
+        try:
+            found: Account | None = await self._directory.owned_account(owner, account)
+        except NotFound:
+            found = None
+        return (await self._policy(key.tenant, found)).longest_wait
+
     async def _try(self, way: Way, delivery: LeasedDelivery) -> Settlement:
         now = self._clock.now()
         if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
@@ -106,7 +128,7 @@ class Attempter:
         self._measure(delivery, attempt)
         retry = self._retry
         if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
-            retry = await self._policy(delivery, account)
+            retry = await self._policy(delivery.message.tenant, account)
         now = self._clock.now()
         settlement = settle_attempt(delivery, attempt, retry, account.on_unknown, now)
         if way.breaker.is_closed:
@@ -121,21 +143,21 @@ class Attempter:
                 since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
 
-    async def _policy(self, delivery: LeasedDelivery, account: Account | None) -> RetryPolicy:
+    async def _policy(self, tenant: str, account: Account | None) -> RetryPolicy:
         """The account's, then the tenant's, then the instance's, as they are now."""
-        tenant = await self._directory.tenant(delivery.message.tenant)
-        return self._retry.with_settings(account.retry if account else INHERIT, tenant.retry)
+        owner = await self._directory.tenant(tenant)
+        return self._retry.with_settings(account.retry if account else INHERIT, owner.retry)
 
     async def _fault(self, way: Way, delivery: LeasedDelivery, attempt: Attempt, account: Account | None) -> Settlement:
         fault = attempt.fault
         assert fault is not None  # noqa: S101  # for mypy: both callers have seen it
-        policy = await self._policy(delivery, account)
+        policy = await self._policy(delivery.message.tenant, account)
         on_unknown = account.on_unknown if account else OnUnknown.RETRY
         now = self._clock.now()
         before = way.breaker
         way.breaker = after = before.after_fault(now, fault.detail, policy.grants(fault.asked) or 0)
         self._metrics.account_faults.labels(fault.category.value).inc()
-        until = policy.waits_until(since(delivery))
+        until = since(delivery) + policy.longest_wait
         settlement = settle_fault(delivery, attempt, fault, after.open_until, on_unknown, now, until=until)
         if not before.is_closed:
             return settlement

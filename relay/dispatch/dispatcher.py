@@ -46,8 +46,11 @@ class Dispatcher:
         max_concurrent: int,
         active: bool = True,
         on_open: Callable[[int], None] = lambda _: None,
+        on_expiry: Callable[[int | None], None] = lambda _: None,
     ) -> None:
-        """`on_open` is told how many more deliveries are open than before, or fewer."""
+        """`on_open` is told how many more deliveries are open than before, or fewer; `on_expiry` when one that waits will be
+        too late."""
+        self._on_expiry = on_expiry
         self._queue = queue
         self._attempter = attempter
         self._clock = clock
@@ -86,8 +89,9 @@ class Dispatcher:
         self._in_flight += 1
         return _Slot(self, way)
 
-    def wake(self, queue_key: str, due: int) -> None:
-        """A delivery of this queue is ready in the store and due at `due`."""
+    def wake(self, queue_key: str, due: int, expires_at: int | None = None) -> None:
+        """A delivery of this queue is ready in the store, due at `due` and too late at `expires_at`."""
+        self._on_expiry(expires_at)
         lane = self._lane(queue_key)
         lane.note_due(due)
         self._look(lane)
@@ -113,6 +117,20 @@ class Dispatcher:
         """How dispatch stands towards a queue."""
         way = self._ways.get(account_key_of(queue_key)) or Way(account_key_of(queue_key))
         return LaneStanding(self._active, way.free, way.capacity, way.breaker.faults, way.breaker.open_until)
+
+    @property
+    def paused(self) -> list[tuple[str, str]]:
+        """The queues behind paused accounts, and what ails each account."""
+        return [
+            (lane.queue_key, lane.way.breaker.ailment)
+            for lane in self._lanes.values()
+            if not lane.way.breaker.is_closed
+        ]
+
+    @property
+    def paused_accounts(self) -> int:
+        """How many accounts are paused by a fault of their own."""
+        return sum(not way.breaker.is_closed for way in self._ways.values())
 
     @property
     def in_flight(self) -> int:
@@ -254,7 +272,7 @@ class Dispatcher:
             if settlement is None:
                 return
             if settlement.state is DeliveryState.READY:
-                self.wake(settlement.queue_key, settlement.due)
+                self.wake(settlement.queue_key, settlement.due, delivery.message.expires_at)
                 for part in settlement.parts:
                     self._on_open(1)
                     self.wake(part.queue_key, settlement.due)
@@ -267,7 +285,7 @@ class Dispatcher:
         """Give a lease back, as long as it takes: a store that does not answer keeps it until it runs out."""
         try:
             await self._queue.release([delivery])
-            self.wake(delivery.queue_key, delivery.due)
+            self.wake(delivery.queue_key, delivery.due, delivery.message.expires_at)
         except StoreUnavailable as error:
             log.warning("%s: lease not given back (%s); it is taken up again when it has run out", delivery.id, error)
 

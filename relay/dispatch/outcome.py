@@ -127,7 +127,7 @@ def settle_fault(
 ) -> Settlement:
     """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker.
 
-    They wait no longer than `until` (RetryPolicy.waits_until); None: as long as it takes.
+    They wait no longer than `until` (RetryPolicy.longest_wait); None: as long as it takes.
     """
     waits = until is None or now < until
     brought = {outcome.position: outcome for outcome in attempt.outcomes}

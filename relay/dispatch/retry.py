@@ -69,9 +69,10 @@ class RetryPolicy:
             return None
         return at
 
-    def waits_until(self, since: int) -> int:
+    @property
+    def longest_wait(self) -> int:
         """How long a message waits for an account that is out of order."""
-        return since + (self.max_wait if self.max_age is None else self.max_age)
+        return self.max_wait if self.max_age is None else self.max_age
 
 
 def spread_of(delivery: str, attempt: int) -> float:

@@ -225,7 +225,7 @@ class Intake:
         try:
             return await self._queue.accept(new)
         finally:  # where the store went away it may be committed all the same, and a look costs little
-            self._handover.wake(new.delivery.queue_key, new.delivery.due)
+            self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
 
     async def _commit_leased(self, new: NewMessage, slot: Slot) -> Accepted:
         leased = _leased(new)

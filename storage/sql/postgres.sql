@@ -8,6 +8,10 @@ CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
 -- differs for the same reason
 CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
 
+-- {passing_over}: of rows to be leased, those that others have locked
+-- differs because other instances lease at the same time
+FOR UPDATE SKIP LOCKED
+
 -- claim: lease the first due deliveries of a queue, most urgent first
 -- differs because other instances claim at the same time: what they have locked is passed over
 WITH immediate AS MATERIALIZED (

@@ -16,6 +16,40 @@ JOIN recipients ON recipients.message_id = given.message_id AND recipients.deliv
 WHERE recipients.state IN ('queued', 'deferred', 'unknown')
 ORDER BY recipients.message_id, recipients.position;
 
+-- late_messages: facts of messages that are not to be attempted any more
+-- rows: id text
+SELECT {message_columns} FROM given JOIN messages ON messages.id = given.id;
+
+-- next_expiry: when the next delivery that waits will be too late, and the clock that says so
+SELECT min(expires_at), {wall_clock} FROM deliveries WHERE state = 'ready' AND expires_at IS NOT NULL;
+
+-- claim_expired: lease what waits although its time has passed, wherever in the queue it stands
+UPDATE deliveries SET
+    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+FROM (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND expires_at IS NOT NULL AND expires_at <= {wall_clock}
+    ORDER BY expires_at LIMIT CAST(:limit AS BIGINT)
+    {passing_over}
+) AS late
+WHERE deliveries.message_id = late.message_id AND deliveries.number = late.number
+RETURNING
+    deliveries.queue_key, deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt;
+
+-- claim_overdue: lease what has been due in a queue for :wait µs
+UPDATE deliveries SET
+    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+FROM (
+    SELECT message_id, number FROM deliveries
+    WHERE state = 'ready' AND suspended = 0 AND queue_key = :queue_key AND priority IN (0, 1, 2, 3)
+        AND due <= {wall_clock} - CAST(:wait AS BIGINT)
+    LIMIT CAST(:limit AS BIGINT)
+    {passing_over}
+) AS late
+WHERE deliveries.message_id = late.message_id AND deliveries.number = late.number
+RETURNING
+    deliveries.queue_key, deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt;
+
 -- {recipient_columns}: a recipient, in the order of rows.read_recipient
 recipients.position, recipients.address, recipients.state, recipients.reply_code, recipients.reply_enhanced,
 recipients.reply_text, recipients.category, recipients.attempts, recipients.changed_at

@@ -8,6 +8,9 @@ CAST(:boot AS BIGINT)
 -- differs because the one instance and its store share a clock, and tests own it
 CAST(:now AS BIGINT)
 
+-- {passing_over}: of rows to be leased, those that others have locked
+-- differs because SQLite has one writer: nothing is locked by others
+
 -- claim: lease the first due deliveries of a queue, most urgent first
 -- differs because SQLite has one writer: nothing is locked by others, and nothing is to be passed over
 UPDATE deliveries SET

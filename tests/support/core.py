@@ -20,6 +20,7 @@ from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.explain import Explainer
+from relay.dispatch.expiry import Expiry
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.intake.accept import Intake, IntakeSettings
@@ -77,6 +78,7 @@ class Core:
     attempter: Attempter
     explainer: Explainer
     leases: Leases
+    expiry: Expiry
     admission: Admission
     log: LogStream
     metrics: Metrics
@@ -187,6 +189,7 @@ async def running_core(
     )
     courier: Courier | None = None
     core: Core | None = None
+    expiring: asyncio.Task[None] | None = None
     try:
         if store.is_new:
             await store.directory.add_tenant(Tenant(ACME, "Acme", None, clock.now()))
@@ -198,8 +201,12 @@ async def running_core(
         store.on_open(core.dispatcher.reopen)
         store.on_change(core.dispatcher.look_again)
         await core.dispatcher.start()
+        expiring = asyncio.create_task(core.expiry.run())
         yield core
     finally:
+        if expiring is not None:
+            expiring.cancel()
+            await asyncio.gather(expiring, return_exceptions=True)
         if core is not None:
             await core.dispatcher.stop(1)
         if courier is not None:
@@ -233,6 +240,7 @@ def _assemble(
         metrics=metrics,
     )
     admission = Admission(clock, metrics, max_messages=max_messages)
+    expiry = Expiry(queue, attempter, clock, on_done=lambda: admission.count(-1))
     dispatcher = Dispatcher(
         queue=queue,
         attempter=attempter,
@@ -240,6 +248,7 @@ def _assemble(
         max_concurrent=max_concurrent,
         active=active,
         on_open=admission.count,
+        on_expiry=expiry.note,
     )
     intake = Intake(
         queue=queue,
@@ -253,4 +262,4 @@ def _assemble(
         settings=settings or IntakeSettings("relay.test"),
     )
     explainer = Explainer(store.archive, queue, directory, dispatcher, clock)
-    return Core(clock, store, intake, dispatcher, attempter, explainer, leases, admission, stream, metrics)
+    return Core(clock, store, intake, dispatcher, attempter, explainer, leases, expiry, admission, stream, metrics)
