@@ -242,8 +242,8 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
 
 
 async def open_sqlite(path: Path, peers: Peers | None = None, durability: Durability | None = None) -> SQLite:
-    """Open or make the database; with `peers`, of which one holds the lock. StoreError where another instance has it open, or
-    SQLite is too old."""
+    """Open or make the database; with `peers`, whose parent holds the lock. StoreError where another instance has it open,
+    or SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} is needed; or use PostgreSQL")

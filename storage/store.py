@@ -193,9 +193,9 @@ async def open_store(
     """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
 
     `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
-    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. One of several processes
-    of an instance has `peers`: its parent has opened the store before; and it names those whose leases it takes up, `former`
-    and all that are named after it (None: as `holder`). Raises StoreError (do something first) or StoreUnavailable (try again).
+    large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. One of several
+    processes of an instance has `peers`, whose parent has opened the store before, and takes up the leases of `former` and
+    of those named after it (None: `holder`). Raises StoreError (do something first) or StoreUnavailable (try again).
     """
     scheme, durability = urlsplit(url).scheme, Durability()
     large_in: Spool | None = None

@@ -12,8 +12,7 @@ from pathlib import Path
 
 
 class Turns:
-    """A context manager for the thread that writes. Of each process's own opening: a descriptor that is inherited would share
-    the lock."""
+    """A context manager for the thread that writes. Each process opens its own: an inherited descriptor shares the lock."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(f"{path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

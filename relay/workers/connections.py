@@ -1,8 +1,8 @@
 """Connections: how many SMTP clients are connected to all workers together, and from each address, counted exactly.
 
 A table for each worker in memory that all of them share, written by that worker alone: what it counts goes with it when it
-dies. Whoever counts holds a lock for some microseconds, so that no two of them take the last place; it is a record lock, which
-the kernel gives back when its process dies.
+dies. Whoever counts holds a lock for some microseconds, so that no two of them take the last place; it is a record lock,
+which the kernel gives back when its process dies.
 """
 
 from __future__ import annotations
@@ -100,16 +100,16 @@ class Connections:
 
 
 class Seat:
-    """Satisfies relay.ingress.listener.Places for one worker."""
+    """Satisfies relay.ingress.listener.ConnectionCount for one worker."""
 
     def __init__(self, connections: Connections, number: int) -> None:
         self._connections = connections
         self._number = number
 
     def enter(self, client: str) -> bool | None:
-        """See Places."""
+        """See ConnectionCount."""
         return self._connections.enter(self._number, client)
 
     def leave(self, client: str) -> None:
-        """See Places."""
+        """See ConnectionCount."""
         self._connections.leave(self._number, client)

@@ -8,8 +8,8 @@ from zlib import crc32
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Worker `number` of `count`. What does not divide goes to some, to others for every name: an account of one connection is
-    one worker's alone, and such accounts are spread over all of them."""
+    """Worker `number` of `count`. What does not divide goes to some, to others for every name: an account of one connection
+    is one worker's alone, and such accounts are spread over all of them."""
 
     number: int = 0
     count: int = 1

@@ -1,8 +1,8 @@
 """Wakes: what workers on one SQLite file tell each other, as PostgreSQL does by NOTIFY: what is ready, what has changed.
 
-A pipe for each worker, made before the first is started, so that it outlives every life of it. A line of at most PIPE_BUF
-octets is written whole or not at all (POSIX write(2)), so that many may write. Where a pipe is full its reader is told to look
-for itself. That the configuration has changed is known at once besides, by a number in memory that all of them see.
+A pipe for each worker, made before the first is started, so that it outlives every life of it. What is no longer than
+PIPE_BUF is written whole or not at all (POSIX write(2)), so that many may write. Where a pipe is full its reader is told to
+look for itself. That the configuration has changed is known at once besides, by a number in memory that all of them see.
 """
 
 from __future__ import annotations
