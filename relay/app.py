@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from relay import __version__
 from relay.clock import HOUR, MINUTE, SECOND, SystemClock
@@ -24,13 +26,13 @@ from relay.delivery.probe import Probe
 from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
-from relay.dispatch.explain import Explainer
 from relay.dispatch.expiry import Expiry
+from relay.dispatch.explain import Explainer
 from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.door_log import DoorLog
-from relay.errors import StoreUnavailable
+from relay.errors import NotFound, StoreUnavailable
 from relay.ingress.listener import Listener, SmtpDoor, server_tls
 from relay.ingress.settings import AuthWithoutTls, BareNewlines, DoorSettings
 from relay.instance import holder_name
@@ -49,7 +51,9 @@ from relay.machine import (
 )
 from relay.maillog import LogFormat, MailLog
 from relay.metrics import Metrics
-from relay.service import WATCHDOG, notify, watchdog_interval
+from relay.model.tenant import Account
+from relay.workers.team import Team
+from relay.workers.worker import Worker
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
 from storage import Store, Terms, open_store
@@ -62,15 +66,18 @@ API_GRACE = 5.0
 
 class Relay:
     """Every part, built around an open store. `start` and `stop` are for a relay that runs; the command line uses the API of
-    one that does not."""
+    one that does not. `worker`: this process's part, where it is one of several."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, worker: Worker | None = None) -> None:
         self.config = config
         self.store = store
+        self.worker = worker
         self.clock = SystemClock()
         self.metrics = Metrics()
-        self.log = MailLog(self.clock, LogFormat(config.server.log_format))
-        self.places = _share_descriptors(config)
+        # Of what others write to the same pipe, only so much stays in one piece (pipe(7)).
+        whole = None if worker is None else select.PIPE_BUF
+        self.log = MailLog(self.clock, LogFormat(config.server.log_format), whole=whole)
+        self.places = _share_descriptors(config, worker)
         self.admission = self._build_admission()
         self.pool = self._build_pool()
         self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
@@ -84,6 +91,7 @@ class Relay:
         self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.on_lost(lambda reason: end_process(reason, self.log))
+        self._team = None if worker is None else Team(worker, self.metrics, self.ill_parts)
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
         store.on_change(self.dispatcher.look_again)
@@ -107,9 +115,10 @@ class Relay:
             free_space=lambda: min(map(free_space, existing)),
             min_free=config.storage.min_free,
             memory=resident_memory,
-            max_memory=config.server.max_memory or int(memory_limit() * MEMORY_SHARE),
+            max_memory=(config.server.max_memory or int(memory_limit() * MEMORY_SHARE)) // config.server.workers,
             relieve=give_back_memory,
             store=self.store.ailment,
+            depth=None if self.worker is None else self.worker.depth,
         )
 
     def _build_pool(self) -> Pool:
@@ -160,6 +169,8 @@ class Relay:
             active=False,
             on_open=self.admission.count,
             on_expiry=self.expiry.note,
+            share=None if self.worker is None else self.worker.share.of,
+            find_account=None if self.worker is None else self._find_account,
         )
 
     def _build_intake(self) -> Intake:
@@ -187,8 +198,8 @@ class Relay:
             explainer=Explainer(
                 self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock
             ),
-            registry=self.metrics.registry,
-            readiness=self.ill_parts,
+            metrics=self.figures if self._team is None else self._team.figures,
+            readiness=self.ill_parts if self._team is None else self._team.ill_parts,
             clock=self.clock,
             version=__version__,
             hostname=self.config.hostname,
@@ -199,8 +210,19 @@ class Relay:
         )
         return make_app(services)
 
+    async def figures(self) -> bytes:
+        """The metrics of this process, as Prometheus reads them."""
+        return generate_latest(self.metrics.registry)
+
+    async def _find_account(self, account_key: str) -> Account | None:
+        owner, _, account = account_key.partition("/")
+        try:
+            return await self.store.directory.owned_account(owner, account)
+        except NotFound:
+            return None
+
     async def ill_parts(self) -> Mapping[str, str]:
-        """What keeps the relay from being ready."""
+        """What keeps this process from being ready."""
         ill = {str(part): why for part, why in self.admission.ill_parts().items()}
         try:
             await self.store.ready()
@@ -214,29 +236,38 @@ class Relay:
 
     async def start(self, smtp: Sequence[Listener]) -> None:
         """Begin to send, and open the SMTP door."""
-        self.admission.depth = await self.store.queue.open_deliveries()
+        if self.worker is None:  # else the parent has counted
+            await self._count()
         self.dispatcher.set_active(self.config.dispatch.active)
         await self.dispatcher.start()
-        recovery = Janitor(
-            self.clock,
-            (
-                Chore("recovery of dead leases", self.config.queue.lease // 2, self._recover),
-                Chore("count of the queue", 10 * MINUTE, self._count),
-                Chore("expiry behind paused accounts", MINUTE, self._expire_behind_paused),
-            ),
-        )
-        cleaning = Janitor(  # one of its own, since it takes its time
-            self.clock,
-            (
-                Chore("retention", 10 * MINUTE, self._remove_old),
-                Chore("removal of orphaned content", HOUR, self.store.sweep),
-                Chore("removal of old sends from the limits' log", HOUR, self.store.prune),
-            ),
-        )
-        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run(), _feed_watchdog())
+        recovery, cleaning = self._janitors()
+        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run())
         self._tasks = [asyncio.create_task(one) for one in work]
+        if self._team is not None:
+            await self._team.start()
         if smtp:
             await self._open_door(smtp)
+
+    def _janitors(self) -> tuple[Janitor, Janitor]:
+        """For what must be in time, and for what takes its time. One of several processes does the instance's chores."""
+        lease = self.config.queue.lease
+        own = (
+            Chore("look at all queues", lease // 2, self._look_again),
+            Chore("expiry behind paused accounts", MINUTE, self._expire_behind_paused),
+        )
+        if self.worker is not None and not self.worker.is_first:
+            return Janitor(self.clock, own), Janitor(self.clock, ())
+        recovery = (
+            Chore("recovery of dead leases", lease // 2, self._recover),
+            Chore("count of the queue", 10 * MINUTE, self._count),
+            *own,
+        )
+        cleaning = (
+            Chore("retention", 10 * MINUTE, self._remove_old),
+            Chore("removal of orphaned content", HOUR, self.store.sweep),
+            Chore("removal of old sends from the limits' log", HOUR, self.store.prune),
+        )
+        return Janitor(self.clock, recovery), Janitor(self.clock, cleaning)
 
     async def _open_door(self, listeners: Sequence[Listener]) -> None:
         smtp = self.config.smtp
@@ -254,7 +285,15 @@ class Relay:
             min_data_rate=smtp.min_data_rate,
         )
         observer = DoorLog(self.log, self.metrics, self.clock)
-        self._door = SmtpDoor(self.intake, self.store.directory, settings, self.clock, tls=tls, observer=observer)
+        self._door = SmtpDoor(
+            self.intake,
+            self.store.directory,
+            settings,
+            self.clock,
+            tls=tls,
+            observer=observer,
+            count=None if self.worker is None else self.worker.connections,
+        )
         await self._door.start(listeners)
 
     def tls(self, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
@@ -284,11 +323,15 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pool.close()
+        if self._team is not None:
+            await self._team.stop()
 
     async def _recover(self) -> None:
         if found := await self.store.queue.recover():
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)
+
+    async def _look_again(self) -> None:
         await self.dispatcher.refresh()
         self.expiry.look_again()
 
@@ -311,11 +354,15 @@ class Relay:
         self.admission.depth = await self.store.queue.open_deliveries()
 
 
-async def open_configured(config: Config) -> Store:
-    """The store that the configuration names, for the instance in its data directory."""
+async def open_configured(config: Config, worker: Worker | None = None, *, is_parent: bool = False) -> Store:
+    """The store that the configuration names, for the instance in its data directory, a worker of it, or their parent."""
+    instance = holder_name(config.server.data_dir)
     return await open_store(
         str(config.storage.url),
-        holder=holder_name(config.server.data_dir),
+        holder=instance if worker is None else worker.holder(instance),
+        former=instance if worker is None else worker.former(instance),
+        peers=None if worker is None else worker.wakes,
+        is_parent=is_parent,
         lease=config.queue.lease,
         clock=SystemClock(),
         key_file=config.security.key_file,
@@ -324,9 +371,13 @@ async def open_configured(config: Config) -> Store:
     )
 
 
-def _share_descriptors(config: Config) -> Places:
-    """How many connections there may be of each kind, by what is configured and what the system allows."""
-    wanted = Places(config.smtp.max_connections, config.api.max_connections, config.delivery.max_concurrent)
+def _share_descriptors(config: Config, worker: Worker | None) -> Places:
+    """How many connections there may be of each kind in this process, by what is configured and what the system allows. All
+    SMTP connections may be one worker's: the door counts them over all; the others are divided."""
+    api, attempts = config.api.max_connections, config.delivery.max_concurrent
+    if worker is not None:
+        api, attempts = worker.share.of(api, "api"), worker.share.of(attempts)
+    wanted = Places(config.smtp.max_connections, api, attempts)
     descriptors = raise_descriptor_limit()
     places = share_out(descriptors, wanted)
     if places != wanted:
@@ -338,11 +389,3 @@ def _share_descriptors(config: Config) -> Places:
             places.attempts,
         )
     return places
-
-
-async def _feed_watchdog() -> None:
-    """Tell the service manager that the event loop turns."""
-    interval = watchdog_interval()
-    while interval is not None:
-        notify(WATCHDOG)
-        await asyncio.sleep(interval)

@@ -7,11 +7,15 @@ import fcntl
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from relay.errors import ConfigError, StoreError
 
+ORPHANS_END_WITHIN = 40.0
+"""Seconds that workers may need to end whose parent was killed."""
+_LOOK_AGAIN = 0.05
 MAX_SOCKET_PATH = 107
 """Octets of a Unix socket's path (sun_path of Linux, less its NUL)."""
 
@@ -29,19 +33,39 @@ def prepare_data_dir(data_dir: Path, api_socket: Path) -> None:
 
 
 @contextlib.contextmanager
-def instance_lock(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory alone: two processes must not be one instance."""
+def instance_lock(data_dir: Path, patience: float = ORPHANS_END_WITHIN) -> Iterator[None]:
+    """Hold the data directory alone: two instances must not be one. The processes that this one forks hold it as well: where
+    they have outlived it they are about to end, and are waited for (`patience` in seconds)."""
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"{data_dir} is in use by another stagepost process; stop it, or wait for it to end"
-            ) from None
+        until = time.monotonic() + patience
+        while not _try_lock(descriptor):
+            if _holder_lives(descriptor) or time.monotonic() >= until:
+                raise StoreError(f"{data_dir} is in use by another stagepost process; stop it, or wait for it to end")
+            time.sleep(_LOOK_AGAIN)
+        os.pwrite(descriptor, f"{os.getpid():<20}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder_lives(descriptor: int) -> bool:
+    """Whether the process that took the lock is there still."""
+    try:
+        os.kill(int(os.pread(descriptor, 20, 0)), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):  # not written yet, or another user's
+        return True
+    return True
 
 
 def holder_name(data_dir: Path) -> str:

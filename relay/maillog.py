@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import TextIO
@@ -37,8 +37,16 @@ class LogFormat(StrEnum):
 class MailLog:
     """Writes lines to a stream (standard error, which systemd's journal keeps)."""
 
-    def __init__(self, clock: Clock, form: LogFormat = LogFormat.TEXT, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        form: LogFormat = LogFormat.TEXT,
+        stream: TextIO | None = None,
+        whole: int | None = None,
+    ) -> None:
+        """`whole`: the most octets that go into one write; None: any number."""
         self._clock = clock
+        self._whole = whole
         self._json = form is LogFormat.JSON
         self._stream = stream or sys.stderr
         self._lines: list[str] = []
@@ -73,8 +81,10 @@ class MailLog:
     def flush(self) -> None:
         """Write what waits."""
         lines, self._lines = self._lines, []
-        if lines:
-            self._stream.write("".join(lines))
+        if not lines:
+            return
+        for piece in ("".join(lines),) if self._whole is None else _pieces(lines, self._whole):
+            self._stream.write(piece)
             self._stream.flush()
 
     def _add(self, at: int, name: str, kind: str, facts: Facts) -> None:
@@ -84,6 +94,19 @@ class MailLog:
                 asyncio.get_running_loop().call_soon(self.flush)
             except RuntimeError:  # no loop: a command-line tool
                 self.flush()
+
+
+def _pieces(lines: Iterable[str], most: int) -> Iterator[str]:
+    """As many lines together as fit into `most` octets; at least one."""
+    piece, size = "", 0
+    for line in lines:
+        octets = len(line.encode())
+        if piece and size + octets > most:
+            yield piece
+            piece, size = "", 0
+        piece += line
+        size += octets
+    yield piece
 
 
 def _as_text(at: int, name: str, kind: str, facts: Facts) -> str:

@@ -32,6 +32,10 @@ class _Tally(Collector):
         return ()
 
 
+OF_THE_INSTANCE = frozenset({"stagepost_queue_deliveries", "stagepost_admission_level", "stagepost_admission_closed"})
+"""Gauges that each worker of an instance knows of the whole of it, or of which the worst one counts."""
+
+
 class Metrics:
     """Counters are bound to their labels at start, so that counting costs no look-up."""
 
@@ -69,6 +73,11 @@ class Metrics:
         self.in_flight = Gauge("stagepost_attempts_in_flight", "Attempts running now", registry=r)
         self.queue_depth = Gauge(
             "stagepost_queue_deliveries", "Deliveries not done, as this instance knows", registry=r
+        )
+        workers = Gauge("stagepost_workers", "Processes of this instance that answer", registry=r)
+        workers.set(1)
+        self.workers_silent = Gauge(
+            "stagepost_workers_silent", "Processes that do not: of them what they last showed is counted", registry=r
         )
         self.connections = Gauge("stagepost_smtp_connections", "Open SMTP client connections", registry=r)
         self.connections_refused = Counter(

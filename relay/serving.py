@@ -1,4 +1,4 @@
-"""Serving: the life of `stagepost serve`.
+"""Serving: the life of `stagepost serve` in one process; `relay.crew` is its life in several.
 
 Start: lock, sockets, store, API, dispatch, doors, READY. Stop: doors (421 and 503), dispatch (attempts may end within the
 deadline, leases are returned), API, store.
@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from relay import __version__
 from relay.app import API_GRACE, Relay, open_configured
@@ -21,65 +23,112 @@ from relay.errors import ConfigError
 from relay.ingress.listener import Listener, bind
 from relay.instance import instance_lock, prepare_data_dir
 from relay.maillog import LogFormat
-from relay.service import READY, STOPPING, notify
+from relay.service import Overseer, ServiceManager
 from relay.techlog import set_up_logging
 from sidecar_api.site import Patience, start_site
 from storage import Store
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Bound sockets; `control` is the path of one that is bound when the doors are opened, None where it is among `api`."""
+
+    smtp: Sequence[Listener]
+    api: Sequence[socket.socket]
+    control: Path | None
+
+
 async def serve(config: Config) -> int:
     """Run the relay until SIGTERM or SIGINT; answers the exit code."""
-    set_up_logging(LogFormat(config.server.log_format), config.server.log_level)
-    prepare_data_dir(config.server.data_dir, config.api_socket)
-    with instance_lock(config.server.data_dir), contextlib.ExitStack() as sockets:
-        smtp = [Listener(sock) for sock in _bind_all(sockets, "smtp", "listen", config.smtp.listen)]
-        smtp += [Listener(sock, True) for sock in _bind_all(sockets, "smtp", "tls_listen", config.smtp.tls_listen)]
-        api = _bind_all(sockets, "api", "listen", config.api.listen)
+    with bound_doors(config) as doors:
         store = await open_configured(config)
         try:
-            await _run(config, store, smtp, api)
+            admin_token = await furnish(store)
+            manager = ServiceManager()
+
+            def say_ready() -> None:
+                print_banner(config, doors, admin_token)
+                manager.ready()
+
+            await run(Relay(config, store), doors, manager, (signal.SIGTERM, signal.SIGINT), say_ready)
         finally:
             await store.close()
     return 0
 
 
-async def _run(config: Config, store: Store, smtp: Sequence[Listener], api: Sequence[socket.socket]) -> None:
+@contextlib.contextmanager
+def bound_doors(config: Config) -> Iterator[Doors]:
+    """The instance's lock, and its sockets."""
+    set_up_logging(LogFormat(config.server.log_format), config.server.log_level)
+    prepare_data_dir(config.server.data_dir, config.api_socket)
+    with instance_lock(config.server.data_dir), contextlib.ExitStack() as sockets:
+        smtp = [Listener(sock) for sock in _bind_all(sockets, "smtp", "listen", config.smtp.listen)]
+        smtp += [Listener(sock, True) for sock in _bind_all(sockets, "smtp", "tls_listen", config.smtp.tls_listen)]
+        yield Doors(smtp, _bind_all(sockets, "api", "listen", config.api.listen), config.api_socket)
+
+
+async def furnish(store: Store) -> str | None:
+    """Give an empty store what it needs; the secret of the admin token, where one was made."""
     if store.is_new:
         await make_default_tenant(store.directory, SystemClock())
-    admin_token = await make_admin_token(store.directory, SystemClock())
-    relay = Relay(config, store)
-    stop = asyncio.Event()
+    return await make_admin_token(store.directory, SystemClock())
+
+
+async def run(
+    relay: Relay,
+    doors: Doors,
+    overseer: Overseer,
+    stop_signals: Sequence[signal.Signals],
+    ready: Callable[[], None],
+    stop: asyncio.Event | None = None,
+) -> None:
+    """From the start of a process's parts to their stop, by a signal or by `stop`."""
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    life = loop.create_task(_show_life(overseer))
+    for number in stop_signals:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, relay.reload_certificates)
-    tls = relay.tls(config.api.certificate, config.api.private_key)
+    api = relay.config.api
     site = await start_site(
         relay.api(),
-        sockets=api,
-        unix_path=config.api_socket,
-        tls=tls,
-        patience=Patience(request=config.api.request_timeout / SECOND),
+        sockets=doors.api,
+        unix_path=doors.control,
+        tls=relay.tls(api.certificate, api.private_key),
+        patience=Patience(request=api.request_timeout / SECOND),
         max_connections=relay.places.api,
         shutdown_timeout=API_GRACE,
     )
-    await relay.start(smtp)
+    await relay.start(doors.smtp)
+    ready()
+    await stop.wait()
+    overseer.stopping()
+    for number in stop_signals:
+        loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
+    await relay.stop()
+    await site.stop()
+    life.cancel()
+
+
+def print_banner(config: Config, doors: Doors, admin_token: str | None) -> None:
+    """For the person who started it."""
+    scheme = "https" if config.api.certificate else "http"
     banner = Banner(
         version=__version__,
-        smtp=[_address(listener.sock) for listener in smtp],
-        api=[f"{'http' if tls is None else 'https'}://{_address(sock)}" for sock in api],
+        smtp=[_address(listener.sock) for listener in doors.smtp],
+        api=[f"{scheme}://{_address(sock)}" for sock in doors.api if sock.family != socket.AF_UNIX],
         store=config.storage.url.masked,
         loopback_tenant=config.smtp.loopback_tenant,
         admin_token=admin_token,
     )
-    print(banner, flush=True)  # for the person who started it
-    notify(f"{READY}\nSTATUS=Accepting mail")
-    await stop.wait()
-    notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)  # a second one ends the process: what is committed stays
-    await relay.stop()
-    await site.stop()
+    print(banner, flush=True)
+
+
+async def _show_life(overseer: Overseer) -> None:
+    """Tell the overseer that the event loop turns."""
+    while overseer.interval is not None:
+        overseer.alive()
+        await asyncio.sleep(overseer.interval)
 
 
 def _bind_all(

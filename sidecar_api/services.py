@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from relay.clock import Clock
 from relay.contracts import Accepted, AccountProbe, ContentStore, Directory, Explainer, MessageArchive
@@ -34,7 +33,8 @@ class Intake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`readiness` names the ill parts and what ails them (empty: ready); `max_body` is of a JSON body, in octets."""
+    """`metrics` gives an exposition for Prometheus; `readiness` names the ill parts and what ails them (empty: ready);
+    `max_body` is of a JSON body, in octets."""
 
     intake: Intake
     archive: MessageArchive
@@ -42,7 +42,7 @@ class Services:
     directory: Directory
     probe: AccountProbe
     explainer: Explainer
-    registry: CollectorRegistry
+    metrics: Callable[[], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     clock: Clock
     version: str

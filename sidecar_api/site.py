@@ -216,16 +216,16 @@ async def start_site(
     await runner.setup()
     try:
         if unix_path is not None:
-            await web.SockSite(runner, _bind_unix(unix_path)).start()
+            await web.SockSite(runner, bind_unix(unix_path)).start()
         for one in sockets:
-            await web.SockSite(runner, one, ssl_context=tls).start()
+            await web.SockSite(runner, one, ssl_context=None if one.family == socket.AF_UNIX else tls).start()
     except BaseException:
         await runner.cleanup()
         raise
     return Site(runner, unix_path)
 
 
-def _bind_unix(path: Path) -> socket.socket:
+def bind_unix(path: Path) -> socket.socket:
     """A socket that only its owner may connect to. One left behind by a relay that died is replaced."""
     if path.is_socket():
         with socket.socket(socket.AF_UNIX) as probe:

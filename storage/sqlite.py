@@ -241,9 +241,11 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
     return error
 
 
-async def open_sqlite(path: Path, peers: Peers | None = None, durability: Durability | None = None) -> SQLite:
-    """Open or make the database; with `peers`, whose parent holds the lock. StoreError where another instance has it open,
-    or SQLite is too old."""
+async def open_sqlite(
+    path: Path, peers: Peers | None = None, durability: Durability | None = None, *, keep_lock: bool = False
+) -> SQLite:
+    """Open or make the database; with `peers`, whose parent has kept the lock (`keep_lock`: until it ends). StoreError where
+    another instance has it open, or SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} is needed; or use PostgreSQL")
@@ -264,7 +266,7 @@ async def open_sqlite(path: Path, peers: Peers | None = None, durability: Durabi
         if lock is not None:
             os.close(lock)
         raise _translate(error, path) if isinstance(error, sqlite3.Error) else error from error
-    return SQLite(path, lock, opened[0], opened[1], peers, durability or Durability())
+    return SQLite(path, None if keep_lock else lock, opened[0], opened[1], peers, durability or Durability())
 
 
 def hold_sqlite(path: Path) -> int:

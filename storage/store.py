@@ -189,19 +189,21 @@ async def open_store(
     lengths: Lengths = LENGTHS,
     former: str | None = None,
     peers: Peers | None = None,
+    is_parent: bool = False,
 ) -> Store:
     """Open the store at `sqlite:///path` or `postgresql://…`, bring its schema up to date, take up what was left.
 
     `holder` names this instance and nobody else, the same after a restart; `lease` in µs. `spool` is where SQLite keeps
     large content (None: beside the database); `lengths` how long a limit's minute, hour and day are. One of several
     processes of an instance has `peers`, whose parent has opened the store before, and takes up the leases of `former` and
-    of those named after it (None: `holder`). Raises StoreError (do something first) or StoreUnavailable (try again).
+    of those named after it (None: `holder`); `is_parent` is that parent, and keeps a SQLite file locked for them until it
+    and all of them have ended. Raises StoreError (do something first) or StoreUnavailable (try again).
     """
     scheme, durability = urlsplit(url).scheme, Durability()
     large_in: Spool | None = None
     if scheme == "sqlite":
         path = sqlite_path(url)
-        database: Database = await open_sqlite(path, peers, durability)
+        database: Database = await open_sqlite(path, peers, durability, keep_lock=is_parent)
         large_in = Spool(spool or path.with_name(f"{path.name}.spool"), durability)
     elif scheme in {"postgresql", "postgres"}:
         database = await open_postgres(url)

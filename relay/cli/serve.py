@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import click
 
@@ -26,17 +27,33 @@ def command(session: Session) -> int:
 
     import asyncio
     import gc
+    from collections.abc import Coroutine
 
     import uvloop
 
     from relay.cli.faults import EXPECTED, failure_of
+    from relay.crew import serve_in_workers
     from relay.serving import serve
 
     # A message makes hundreds of objects and no cycles: what is there by now is never looked at again, and the rest seldom.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    try:
+
+    def run(life: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(config))
+            return runner.run(life)
+
+    def explain(fault: Exception) -> int:
+        if not isinstance(fault, EXPECTED):
+            raise fault
+        failure = failure_of(fault, config.server.data_dir)
+        failure.show()
+        return failure.code
+
+    try:
+        if config.server.workers > 1:
+            return serve_in_workers(config, run, explain)
+        code: int = run(serve(config))
+        return code
     except EXPECTED as fault:
         raise failure_of(fault, config.server.data_dir) from None

@@ -17,13 +17,6 @@ class Mistake(NamedTuple):
     text: str
 
 
-def workers(config: Config) -> Mistake | None:
-    """One process for now."""
-    if config.server.workers > 1:
-        return Mistake("server", "workers", "more than 1 is not supported by this version; set it to 1")
-    return None
-
-
 def certificate(config: Config) -> Mistake | None:
     """A certificate and its key come together, and TLS needs both."""
     smtp = config.smtp
@@ -95,7 +88,6 @@ def retention(config: Config) -> Mistake | None:
 
 
 CHECKS: tuple[Callable[[Config], Mistake | None], ...] = (
-    workers,
     certificate,
     listeners,
     spool,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from relay.clock import MILLISECOND, SECOND, Clock
 from relay.contracts import MessageQueue
@@ -47,9 +47,12 @@ class Dispatcher:
         active: bool = True,
         on_open: Callable[[int], None] = lambda _: None,
         on_expiry: Callable[[int | None], None] = lambda _: None,
+        share: Callable[[int, str], int] | None = None,
+        find_account: Callable[[str], Awaitable[Account | None]] | None = None,
     ) -> None:
         """`on_open` is told how many more deliveries are open than before, or fewer; `on_expiry` when one that waits will be
-        too late."""
+        too late. Where other processes send for the same instance, `share` says how many of an account's connections are
+        ours (relay.workers.share), which may be none until `find_account` has been asked for it by its key."""
         self._on_expiry = on_expiry
         self._queue = queue
         self._attempter = attempter
@@ -57,6 +60,8 @@ class Dispatcher:
         self._max_concurrent = max_concurrent
         self._active = active
         self._on_open = on_open
+        self._share = share
+        self._find_account = find_account
         self._ways: dict[str, Way] = {}
         self._lanes: dict[str, Lane] = {}
         self._waiting: dict[Way, None] = {}
@@ -107,6 +112,7 @@ class Dispatcher:
         """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended, and so is
         what had reached a limit or was suspended."""
         for way in self._ways.values():
+            self._learn(way)
             if not way.breaker.is_closed:
                 way.breaker = way.breaker.try_now()
         for lane in self._lanes.values():
@@ -297,9 +303,24 @@ class Dispatcher:
             account_key = account_key_of(queue_key)
             way = self._ways.get(account_key)
             if way is None:
-                way = self._ways[account_key] = Way(account_key, self._offer_room)
+                way = self._ways[account_key] = Way(account_key, self._offer_room, self._share)
+                self._learn(way)
             lane = self._lanes[queue_key] = Lane(queue_key, way)
         return lane
+
+    def _learn(self, way: Way) -> None:
+        """What the account may have, where it cannot be learnt by sending: no connection of it may be ours yet."""
+        if self._find_account is not None:
+            self._spawn(self._resize(way, self._find_account))
+
+    async def _resize(self, way: Way, find_account: Callable[[str], Awaitable[Account | None]]) -> None:
+        try:
+            account = await find_account(way.account_key)
+        except StoreUnavailable as error:
+            log.warning("account %s: %s", way.account_key, error)
+            return
+        if account is not None:
+            way.resize(account)
 
     def _look(self, lane: Lane) -> None:
         """Something of the lane has changed: have the loop look, now if anything is due, else when it is."""

@@ -21,17 +21,34 @@ if TYPE_CHECKING:
 CLAIM_AT_MOST = 100
 
 
+def _all(total: int, _: str) -> int:
+    return total
+
+
 class Way:
     """One account's."""
 
-    __slots__ = ("_grown", "account_key", "batch_size", "breaker", "capacity", "in_flight", "pending", "served")
+    __slots__ = (
+        "_grown",
+        "_share",
+        "account_key",
+        "batch_size",
+        "breaker",
+        "capacity",
+        "in_flight",
+        "pending",
+        "served",
+    )
 
-    def __init__(self, account_key: str, grown: Callable[[], None] = lambda: None) -> None:
-        """`grown` is told when there is room for more."""
+    def __init__(
+        self, account_key: str, grown: Callable[[], None] = lambda: None, share: Callable[[int, str], int] | None = None
+    ) -> None:
+        """`grown` is told when there is room for more; `share` says how many of an account's connections are ours."""
         self.account_key = account_key
         self._grown = grown
-        self.capacity = 1
-        """Connections it may have at once; one, until the account has been looked up."""
+        self._share = share or _all
+        self.capacity = self._share(1, account_key)
+        """Connections it may have at once; of one, until the account has been looked up."""
         self.batch_size = CLAIM_AT_MOST
         """The most deliveries in one claim."""
         self.in_flight = 0
@@ -49,7 +66,8 @@ class Way:
 
     def resize(self, account: Account) -> None:
         """Follow the account as it is by now."""
-        grows, self.capacity = account.max_connections > self.capacity, account.max_connections
+        capacity = self._share(account.max_connections, self.account_key)
+        grows, self.capacity = capacity > self.capacity, capacity
         self.batch_size = min(account.batch_size or CLAIM_AT_MOST, CLAIM_AT_MOST)
         if grows:
             self._grown()

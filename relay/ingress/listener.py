@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 from relay.clock import Clock
 from relay.errors import Refusal
@@ -70,6 +70,43 @@ def server_tls(certificate: str, key: str | None = None) -> ssl.SSLContext:
     return context
 
 
+class ConnectionCount(Protocol):
+    """Counts connections against their limits, for all doors of an instance."""
+
+    def enter(self, client: str) -> bool | None:
+        """Count one more: True. None: its client has all it may have; False: there are as many as there may be."""
+
+    def leave(self, client: str) -> None:
+        """One less."""
+
+
+class OwnCount:
+    """The count of a door that is alone."""
+
+    def __init__(self, most: int, most_of_client: int) -> None:
+        self._most = most
+        self._most_of_client = most_of_client
+        self._by_client: Counter[str] = Counter()
+        self._total = 0
+
+    def enter(self, client: str) -> bool | None:
+        """See ConnectionCount."""
+        if self._total >= self._most:
+            return False
+        if self._by_client[client] >= self._most_of_client:
+            return None
+        self._total += 1
+        self._by_client[client] += 1
+        return True
+
+    def leave(self, client: str) -> None:
+        """See ConnectionCount."""
+        self._total -= 1
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+
 class SmtpDoor:
     """Build, `start` on sockets, `stop`. One door for all listeners of a process: its limits are over all of them."""
 
@@ -82,7 +119,9 @@ class SmtpDoor:
         *,
         tls: ssl.SSLContext | None = None,
         observer: DoorObserver | None = None,
+        count: ConnectionCount | None = None,
     ) -> None:
+        """`count`: where the limits are over more than this door."""
         self._authenticator = Authenticator(
             directory,
             clock,
@@ -95,7 +134,7 @@ class SmtpDoor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._sessions: set[Connection] = set()
-        self._by_client: Counter[str] = Counter()
+        self._count = count or OwnCount(settings.max_connections, settings.max_connections_per_client)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -143,24 +182,24 @@ class SmtpDoor:
         self._authenticator.close()
 
     def admit(self, peer: str) -> Refusal | None:
-        """Why one more connection from `peer` is not taken; None: it is."""
+        """Why one more connection from `peer` is not taken; None: it is, and counts from now on: a session must follow."""
         if self._stopping:
             return Refusal.SHUTTING_DOWN
-        settings = self._context.settings
-        if len(self._sessions) >= settings.max_connections:
-            refusal = Refusal.TOO_MANY_CONNECTIONS
-        elif self._by_client[peer] >= settings.max_connections_per_client:
-            refusal = Refusal.TOO_MANY_FROM_CLIENT
-        else:
+        is_in = len(self._sessions) < self._context.settings.max_connections and self._count.enter(peer)
+        if is_in:
             return None
+        refusal = Refusal.TOO_MANY_CONNECTIONS if is_in is False else Refusal.TOO_MANY_FROM_CLIENT
         self._context.observer.connection_refused(peer)
         return refusal
 
     def new_session(self, peer: str, *, loopback_listener: bool) -> Session:
-        """A session for a connection that was admitted. It counts from now on."""
-        session = Session(self._context, peer, self._left, loopback_listener=loopback_listener)
+        """A session for a connection that was admitted."""
+        try:
+            session = Session(self._context, peer, self._left, loopback_listener=loopback_listener)
+        except BaseException:
+            self._count.leave(peer)
+            raise
         self._sessions.add(session)
-        self._by_client[peer] += 1
         self._empty.clear()
         return session
 
@@ -208,9 +247,7 @@ class SmtpDoor:
         if session not in self._sessions:
             return
         self._sessions.remove(session)
-        self._by_client[session.peer] -= 1
-        if not self._by_client[session.peer]:
-            del self._by_client[session.peer]
+        self._count.leave(session.peer)
         if not self._sessions:
             self._empty.set()
 

@@ -215,7 +215,7 @@ class Intake:
         if accepted.replayed:
             await writer.discard()
             return accepted
-        self._admission.depth += 1
+        self._admission.count(1)
         self._log.events(new.events)
         self._metrics.events(new.events)
         self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from relay.clock import SECOND, Clock
 from relay.errors import Refusal, Rejected
@@ -44,6 +45,35 @@ def is_closed(level: float, was_closed: bool) -> bool:
     return level >= (REOPEN if was_closed else 1.0)
 
 
+class Depth(Protocol):
+    """Counts the deliveries that are not done yet, for all who take mail in and finish it."""
+
+    @property
+    def total(self) -> int:
+        """So many."""
+
+    def add(self, some: int) -> None:
+        """More of them, or fewer."""
+
+    def correct(self, counted: int) -> None:
+        """So many were counted in the store."""
+
+
+class OwnDepth:
+    """The count of a process that is alone."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def add(self, some: int) -> None:
+        """See Depth."""
+        self.total += some
+
+    def correct(self, counted: int) -> None:
+        """See Depth."""
+        self.total = counted
+
+
 class Admission:
     """Counts what is open in the queue, looks at disk and memory, and asks after the store."""
 
@@ -59,11 +89,12 @@ class Admission:
         max_memory: int = 0,
         relieve: Callable[[], None] = lambda: None,
         store: Callable[[], str | None] = lambda: None,
+        depth: Depth | None = None,
     ) -> None:
         """`free_space`: octets left where content and database grow, at least `min_free`; `memory`: octets in use, at most
-        `max_memory`, and `relieve` may make them fewer; `store`: what ails it. What is not given is not looked at."""
-        self.depth = 0
-        """Deliveries not done yet, as far as this instance knows."""
+        `max_memory`, and `relieve` may make them fewer; `store`: what ails it. What is not given is not looked at. `depth`:
+        the count of the queue, where more than this process counts."""
+        self._depth = depth or OwnDepth()
         self.stopping = False
         self._clock = clock
         self._metrics = metrics
@@ -88,9 +119,18 @@ class Admission:
             self._metrics.admission_refused.labels(part).inc()
             raise Rejected(REFUSALS[part])
 
+    @property
+    def depth(self) -> int:
+        """Deliveries not done yet, as far as this instance knows."""
+        return self._depth.total
+
+    @depth.setter
+    def depth(self, counted: int) -> None:
+        self._depth.correct(counted)
+
     def count(self, more: int) -> None:
         """So many more deliveries are open than before, or fewer."""
-        self.depth += more
+        self._depth.add(more)
 
     def ill_parts(self) -> Mapping[Part, str]:
         """What keeps the doors closed, and for people: why."""

@@ -16,7 +16,7 @@ HEARTBEAT = 5.0
 READY = b"ready"
 ALIVE = b"alive"
 DIED = b"died "
-"""What the parent says, before a worker's number."""
+"""What the parent says, before a worker's number and life."""
 _LONGEST = 64
 
 
@@ -40,8 +40,8 @@ class Lifeline:
     def stopping(self) -> None:
         """The parent knows: it said so, or it is gone."""
 
-    def watch(self, *, died: Callable[[int], None], orphaned: Callable[[], None]) -> None:
-        """Be told of the death of another worker, and of the parent's. On the running loop."""
+    def watch(self, *, died: Callable[[int, int], None], orphaned: Callable[[], None]) -> None:
+        """Be told of the death of another worker (number, life), and of the parent's. On the running loop."""
         loop = asyncio.get_running_loop()
 
         def read() -> None:
@@ -52,7 +52,8 @@ class Lifeline:
             except OSError:
                 told = b""
             if told.startswith(DIED):
-                died(int(told.removeprefix(DIED)))
+                number, life = told.removeprefix(DIED).split()
+                died(int(number), int(life))
             elif not told:
                 loop.remove_reader(self._sock)
                 orphaned()

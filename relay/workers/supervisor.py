@@ -35,8 +35,8 @@ _PASSED_ON = {signal.SIGTERM: signal.SIGTERM, signal.SIGINT: signal.SIGTERM, sig
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[int, Lifeline], int]
-"""The whole life of a worker, given its number; answers its exit code."""
+Work = Callable[[int, int, Lifeline], int]
+"""A whole life of a worker, given its number and which life it is; answers its exit code."""
 
 
 def restart_pause(lived: float, deaths: int) -> float:
@@ -55,6 +55,8 @@ class _Worker:
     is_ready: bool = False
     started_at: float = 0.0
     heard_at: float = 0.0
+    life: int = 0
+    """How often it was started."""
     deaths: int = 0
     """In a row, each soon after its start."""
     start_at: float = 0.0
@@ -133,10 +135,11 @@ class Supervisor:
         sys.stderr.flush()
         # A signal must not meet the child while it has our handlers: it would be taken for delivered, and be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+        worker.life += 1
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._be_worker(worker.number, theirs)
+            self._be_worker(worker, theirs)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         theirs.close()
         ours.setblocking(False)
@@ -145,7 +148,7 @@ class Supervisor:
         worker.started_at = worker.heard_at = now
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _be_worker(self, number: int, sock: socket.socket) -> None:
+    def _be_worker(self, worker: _Worker, sock: socket.socket) -> None:
         """In the child; never returns."""
         code = SOFTWARE_ERROR
         try:
@@ -159,9 +162,9 @@ class Supervisor:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-            code = self.work(number, Lifeline(sock))
+            code = self.work(worker.number, worker.life, Lifeline(sock))
         except BaseException:
-            log.exception("worker %d failed", number)
+            log.exception("worker %d failed", worker.number)
         finally:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
@@ -220,7 +223,7 @@ class Supervisor:
         for other in self._workers:
             if other.sock is not None:
                 with contextlib.suppress(OSError):  # it is dying too
-                    other.sock.send(lifeline.DIED + str(worker.number).encode())
+                    other.sock.send(lifeline.DIED + f"{worker.number} {worker.life}".encode())
 
     # -- signals --------------------------------------------------------------------------------------------------------
 

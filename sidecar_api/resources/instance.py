@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from sidecar_api.call import Call, answer
 from sidecar_api.problems import Problem
@@ -31,4 +31,4 @@ async def show_ready(call: Call) -> web.Response:
 
 async def show_metrics(call: Call) -> web.Response:
     """GET /metrics, as Prometheus reads it."""
-    return web.Response(body=generate_latest(call.services.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return web.Response(body=await call.services.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})

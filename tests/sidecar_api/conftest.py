@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from relay.clock import DAY, SystemClock
 from relay.model.tenant import Account, AccountKind, Credential, Scope, Tenant, Token
@@ -135,6 +135,9 @@ def services_of(
     async def readiness() -> Mapping[str, str]:
         return ill
 
+    async def metrics() -> bytes:
+        return generate_latest(registry)
+
     registry = CollectorRegistry()
     Counter("stagepost_test", "A counter", registry=registry).inc()
     return Services(
@@ -144,7 +147,7 @@ def services_of(
         directory=directory,
         probe=Probe(),
         explainer=archive,
-        registry=registry,
+        metrics=metrics,
         readiness=readiness,
         clock=FixedClock(),
         version="1.2.3",

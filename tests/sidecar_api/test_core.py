@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from pydantic import TypeAdapter
 
 from relay.model.tenant import AccountKind
@@ -51,6 +52,9 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
     async def readiness() -> Mapping[str, str]:
         return {}
 
+    async def metrics() -> bytes:
+        return generate_latest(core.metrics.registry)
+
     async with running_core(tmp_path) as core:
         await core.add_account(25, kind=AccountKind.CAPTURE)
         app = make_app(
@@ -61,7 +65,7 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
                 directory=core.store.directory,
                 probe=Probe(),
                 explainer=core.explainer,
-                registry=core.metrics.registry,
+                metrics=metrics,
                 readiness=readiness,
                 clock=core.clock,
                 version="1",

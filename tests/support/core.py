@@ -19,8 +19,8 @@ from relay.delivery.pool import Pool
 from relay.delivery.timeouts import Timeouts
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.dispatcher import Dispatcher
-from relay.dispatch.explain import Explainer
 from relay.dispatch.expiry import Expiry
+from relay.dispatch.explain import Explainer
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
 from relay.intake.accept import Intake, IntakeSettings

@@ -28,20 +28,21 @@ said.connect(sys.argv[1])
 say = lambda *words: said.send(" ".join(map(str, words)).encode())
 logging.basicConfig(level="ERROR")
 
-async def life(number, lifeline):
+async def live(number, lifeline):
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: say("hup", number))
-    lifeline.watch(died=lambda other: say("told", number, other), orphaned=lambda: (say("orphan", number), stop.set()))
+    orphaned = lambda: (say("orphan", number), stop.set())
+    lifeline.watch(died=lambda other, life: say("told", number, other, life), orphaned=orphaned)
     lifeline.ready()
     say("up", number, os.getpid())
     await stop.wait()
     say("down", number)
     return 0
 
-def work(number, lifeline):
-    return asyncio.run(life(number, lifeline))
+def work(number, life, lifeline):
+    return asyncio.run(live(number, lifeline))
 
 {more}
 say("end", Supervisor(2, work, {grace}, on_ready=lambda: say("ready"), on_death=lambda n: say("death", n)).run())
@@ -117,7 +118,7 @@ def test_a_worker_that_dies_is_started_again_and_the_others_are_told(family: Fam
     family.until("up 0", "up 1", "ready")
     first = family.pids[1]
     os.kill(first, signal.SIGKILL)
-    family.until("death 1", "told 0 1", "up 1")
+    family.until("death 1", "told 0 1 1", "up 1")
     assert family.pids[1] != first
     family.parent.terminate()
     family.until("down 0", "down 1", "end 0")
@@ -131,9 +132,9 @@ def test_workers_stop_when_their_parent_is_gone(family: Family) -> None:
 
 def test_a_worker_that_does_not_stop_is_killed(directory: Path) -> None:
     stubborn = """
-        def work(number, lifeline):
+        def work(number, life, lifeline):
             if number == 0:
-                return asyncio.run(life(number, lifeline))
+                return asyncio.run(live(number, lifeline))
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             lifeline.ready()
             say("up", number, os.getpid())
@@ -155,7 +156,7 @@ def test_a_worker_that_hangs_is_killed_and_started_again(directory: Path) -> Non
         family.until("up 0", "up 1", "ready")
         first = family.pids[0]
         os.kill(first, signal.SIGSTOP)
-        family.until("death 0", "told 1 0", "up 0")
+        family.until("death 0", "told 1 0 1", "up 0")
         assert family.pids[0] != first
     finally:
         family.close()
@@ -169,15 +170,15 @@ async def beat(lifeline):
 
 async def both(number, lifeline):
     beating = asyncio.create_task(beat(lifeline))
-    return await life(number, lifeline)
+    return await live(number, lifeline)
 
-def work(number, lifeline):
+def work(number, life, lifeline):
     return asyncio.run(both(number, lifeline))
 """
 
 
 def test_what_keeps_a_worker_from_its_start_ends_all(directory: Path) -> None:
-    wrong = "first = work\nwork = lambda number, lifeline: 78 if number else first(number, lifeline)"
+    wrong = "first = work\nwork = lambda number, life, lifeline: 78 if number else first(number, life, lifeline)"
     family = Family(directory, more=wrong)
     try:
         family.until("death 1", "death 0", "end 78")
