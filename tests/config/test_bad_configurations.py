@@ -63,7 +63,6 @@ IN_FILE = [
     ("[storage]\nurl = sqlite:///mail.db", "names no directory: the path must be absolute"),
     ("[security]\noutbound_networks = 10.0.0.1/8", "has host bits set"),
     # against each other
-    ("[server]\nworkers = 2", "[server] workers: more than 1 is not supported by this version"),
     ("[smtp]\ncertificate = /c.pem", "[smtp] certificate: needs private_key as well"),
     ("[smtp]\nprivate_key = /k.pem", "[smtp] private_key: needs certificate as well"),
     ("[smtp]\ntls_listen = 127.0.0.1:465", "[smtp] tls_listen: needs certificate and private_key"),
