@@ -17,6 +17,7 @@ from relay.app import Relay, open_configured
 from relay.clock import SECOND
 from relay.config import Config
 from relay.instance import holder_name
+from relay.last_words import EX_IOERR
 from relay.serving import Doors, bound_doors, furnish, print_banner, run
 from relay.workers.lifeline import Lifeline
 from relay.workers.supervisor import Supervisor
@@ -57,6 +58,7 @@ def serve_in_workers(config: Config, runner: Runner[Any], explain: Callable[[Exc
             workers,
             work,
             grace=config.server.shutdown_timeout / SECOND + GRACE,
+            fatal={EX_IOERR},  # what one process could not write to the disk, no other can vouch for
             on_ready=lambda: print_banner(config, doors, admin_token),
             on_stop=close_doors,
             on_death=shared.bury,

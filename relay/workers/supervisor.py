@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 
 from relay.service import READY, STOPPING, WATCHDOG, notify, watchdog_interval
@@ -67,11 +67,13 @@ class _Worker:
 @dataclass
 class Supervisor:
     """Runs `count` workers. `on_ready` is called when all were ready for the first time, `on_stop` when the first signal to
-    stop arrives, `on_death` with the number of a worker that has ended. A stop takes at most `grace` seconds."""
+    stop arrives, `on_death` with the number of a worker that has ended. A stop takes at most `grace` seconds. A worker that
+    ends with an exit code of `fatal` takes all others with it, at once."""
 
     count: int
     work: Work
     grace: float
+    fatal: Set[int] = frozenset()
     on_ready: Callable[[], None] = lambda: None
     on_stop: Callable[[], None] = lambda: None
     on_death: Callable[[int], None] = lambda _: None
@@ -208,6 +210,10 @@ class Supervisor:
         if self._stop_by is not None:
             self._code = self._code or (0 if code == 0 else max(code, 1))
             return
+        if code in self.fatal:
+            self._code = code
+            self._stop(signal.SIGKILL)
+            return
         if not self._was_ready:  # what keeps one from its start keeps all, and is for whoever starts us to know
             self._code = max(code, 1)
             self._stop()
@@ -237,13 +243,13 @@ class Supervisor:
             elif passed_on is not None:
                 self._send(passed_on)
 
-    def _stop(self) -> None:
+    def _stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """In good order; asked a second time, at once."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + self.grace
             notify(f"{STOPPING}\nSTATUS=Finishing what is under way")
             self.on_stop()
-        self._send(signal.SIGTERM)
+        self._send(by)
 
     def _send(self, number: signal.Signals) -> None:
         for worker in self._workers:

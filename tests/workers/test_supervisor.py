@@ -45,7 +45,7 @@ def work(number, life, lifeline):
     return asyncio.run(live(number, lifeline))
 
 {more}
-say("end", Supervisor(2, work, {grace}, on_ready=lambda: say("ready"), on_death=lambda n: say("death", n)).run())
+say("end", Supervisor(2, work, {grace}, {{74}}, on_ready=lambda: say("ready"), on_death=lambda n: say("death", n)).run())
 """
 
 
@@ -175,6 +175,23 @@ async def both(number, lifeline):
 def work(number, life, lifeline):
     return asyncio.run(both(number, lifeline))
 """
+
+
+def test_a_worker_that_ends_by_a_fault_of_all_ends_all(directory: Path) -> None:
+    faulty = """
+        first = work
+        def work(number, life, lifeline):
+            code = first(number, life, lifeline)
+            return 74 if number else code
+    """
+    family = Family(directory, more=faulty)
+    try:
+        family.until("up 0", "up 1", "ready")
+        os.kill(family.pids[1], signal.SIGTERM)
+        family.until("down 1", "death 1", "death 0", "end 74")
+        assert "down 0" not in family.heard
+    finally:
+        family.close()
 
 
 def test_what_keeps_a_worker_from_its_start_ends_all(directory: Path) -> None:
