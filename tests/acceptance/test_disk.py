@@ -94,6 +94,12 @@ def test_a_sync_that_fails_ends_the_process(relay: RelayProcess, size: int) -> N
 # -- a disk that is full -------------------------------------------------------------------------------------------------
 
 
+def data_of(relay: RelayProcess) -> Path:
+    """The data directory as the relay sees it."""
+    assert relay.process is not None
+    return Path("/proc", str(relay.process.pid), "root", *relay.directory.parts[1:], "data")
+
+
 class SmallDisk:
     """A file system of some MiB in a mount namespace of the relay's own, no root needed; seen from here through /proc."""
 
@@ -105,8 +111,7 @@ class SmallDisk:
 
     @property
     def root(self) -> Path:
-        assert self._relay.process is not None
-        return Path(f"/proc/{self._relay.process.pid}/root{self._relay.directory}/data")
+        return data_of(self._relay)
 
     def fill(self, left: int) -> None:
         """Leave so many octets free."""
@@ -204,5 +209,4 @@ def all_there(relay: RelayProcess, kept: list[str], size: int) -> None:
         content = relay.request("GET", f"/v1/messages/{message}/content?tenant=default", token)
         assert content.status == 200, (message, content.body)
         assert str(content.body).count("x" * 70) == size // 72
-    assert relay.process is not None
-    assert is_whole(Path(f"/proc/{relay.process.pid}/root{relay.directory}/data"))
+    assert is_whole(data_of(relay))
