@@ -189,6 +189,9 @@ class Directory(Protocol):
     async def add_account(self, account: Account, *, default: bool) -> None:
         """Conflict where the id is taken by the same owner. The password is stored encrypted."""
 
+    async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
+        """The account as it is now; `change` as in change_tenant. NotFound."""
+
     async def delete_account(self, owner: str, account: str) -> None:
         """Conflict while mail waits for it."""
 

@@ -80,6 +80,7 @@ class Refusal(Enum):
     DUPLICATE_CLIENT_ID = (550, "5.6.0", "client id is already in use: {}", 409)
     IDEMPOTENCY_MISMATCH = (550, "5.6.0", "idempotency key was used for another message", 422)
     NO_ACCOUNT = (550, "5.7.1", "no such account: {}", 422)
+    ACCOUNT_DISABLED = (550, "5.7.1", "account is disabled: {}", 422)
     LOOP = (554, "5.4.6", "too many hops (Received header fields): mail loop", 422)
     TOO_BIG = (552, "5.3.4", "message exceeds the size limit of {} octets", 413)
     TOO_MANY_RECIPIENTS = (452, "4.5.3", "too many recipients", 422)

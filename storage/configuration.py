@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.tenant import INSTANCE, Account, Credential, Tenant, Token
@@ -174,6 +175,21 @@ def add_account(account: Account, cipher: Cipher, *, default: bool) -> Work[None
         raise Conflict(f"account {account.id} exists already")
     if default:
         yield from _put_default(account.tenant, account.id)
+
+
+def change_account(owner: str, account: str, cipher: Cipher, change: Callable[[Account], Account]) -> Work[Account]:
+    """The account as it is now; NotFound, and what `change` raises. Connections made before are not used again."""
+    version = yield from begin_change()
+    row = yield from fetch_one("account", {"owner": owner, "account": account})
+    if row is None:
+        raise NotFound(f"no account {account}")
+    current = open_account(row, cipher)
+    changed = change(current)
+    if changed == current:
+        return current
+    sealed = None if changed.password is None else cipher.seal(changed.password, *_place(owner, account))
+    yield from execute("update_account", write_account(changed, sealed, version))
+    return replace(changed, version=version)
 
 
 def delete_account(owner: str, account: str) -> Work[None]:

@@ -84,6 +84,10 @@ class Directory:
         """See Directory."""
         await self._change(configuration.add_account(account, self._cipher, default=default))
 
+    async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
+        """See Directory."""
+        return await self._change(configuration.change_account(owner, account, self._cipher, change))
+
     async def delete_account(self, owner: str, account: str) -> None:
         """See Directory."""
         await self._change(configuration.delete_account(owner, account))

@@ -277,6 +277,7 @@ def write_account(account: Account, password: str | None, version: int) -> dict[
         "max_messages_per_connection": account.max_messages_per_connection,
         **write_limits(account.limits),
         "batch_size": account.batch_size,
+        "enabled": int(account.enabled),
         "on_unknown": account.on_unknown.value,
         "guarded": int(account.guarded),
         "version": version,
@@ -288,7 +289,7 @@ def write_account(account: Account, password: str | None, version: int) -> dict[
 def read_account(row: Row, password: str | None) -> Account:
     """{account_columns}; `password` in clear, in place of the ciphertext in column 7."""
     tenant, key, kind, host, port, tls, login, _, connections, messages = row[:10]
-    batch_size, unknown, guarded, version, created_at, retry = row[15:]
+    batch_size, unknown, guarded, version, created_at, retry, enabled = row[15:]
     return Account(
         tenant,
         key,
@@ -307,6 +308,7 @@ def read_account(row: Row, password: str | None) -> Account:
         version,
         created_at,
         read_retry(retry),
+        bool(enabled),
     )
 
 

@@ -104,8 +104,8 @@ class Attempter:
         if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
             return settle_expired(delivery, now)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
-        if account is None:
-            return await self._fault(way, delivery, no_account(delivery, now), None)
+        if account is None or not account.enabled:
+            return await self._fault(way, delivery, no_account(delivery, account, now), account)
         if parts := parts_of(delivery, account, await self._directory.tenant(delivery.message.tenant)):
             return divide(delivery, parts, now)
         if delivery.over is not None:

@@ -122,7 +122,8 @@ class Dispatcher:
     def standing(self, queue_key: str) -> LaneStanding:
         """How dispatch stands towards a queue."""
         way = self._ways.get(account_key_of(queue_key)) or Way(account_key_of(queue_key))
-        return LaneStanding(self._active, way.free, way.capacity, way.breaker.faults, way.breaker.open_until)
+        breaker = way.breaker
+        return LaneStanding(self._active, way.free, way.capacity, breaker.faults, breaker.ailment, breaker.open_until)
 
     @property
     def paused(self) -> list[tuple[str, str]]:

@@ -70,12 +70,14 @@ def reasons_of(
         found.append(Reason(ReasonKind.SUSPENDED, "its tenant or batch is suspended; it goes on when that is resumed"))
     if account is None:
         found.append(Reason(ReasonKind.NO_ACCOUNT, "its account is gone: add it again, reroute or cancel the message"))
+    elif not account.enabled:
+        found.append(Reason(ReasonKind.NO_ACCOUNT, "its account is disabled: enable it, reroute or cancel the message"))
     if delivery.due > now:
         what = "its next try" if delivery.attempt else "its send-at"
         found.append(Reason(ReasonKind.NOT_YET, f"{what} is due later", delivery.due))
     if lane.faults:
         times = "once" if lane.faults == 1 else f"{lane.faults} times"
-        detail = f"its account has failed {times} in a row and is paused; a probe is sent then"
+        detail = f"its account has failed {times} in a row ({lane.ailment}) and is paused; it is probed then"
         found.append(Reason(ReasonKind.PAUSED, detail, max(now, lane.paused_until)))
     found += [_limited(limit) for limit in limits if limit.opens_at is not None]
     if not lane.active:

@@ -19,6 +19,7 @@ from relay.model.event import Event, EventKind, Facts
 from relay.model.message import DeliveryState, RecipientState
 from relay.model.queue_key import account_key_of
 from relay.model.reply import Reply
+from relay.model.tenant import Account
 
 
 def settle_expired(delivery: LeasedDelivery, now: int, reason: str | None = None) -> Settlement:
@@ -83,12 +84,8 @@ def hold_back(settlement: Settlement) -> Settlement:
     return replace(settlement, state=DeliveryState.HELD, recipients=(), events=(), record=None, whole=False)
 
 
-def no_account(delivery: LeasedDelivery, now: int) -> Attempt:
-    """The account is gone: the mail waits and says so."""
-    fault = AccountFault(
-        Category.CONFIGURATION,
-        Phase.CONNECT,
-        None,
-        f"no account {delivery.message.account}: add it again or cancel the mail",
-    )
-    return Attempt((), now, now, "none", fault=fault)
+def no_account(delivery: LeasedDelivery, account: Account | None, now: int) -> Attempt:
+    """The account is gone, or disabled: the mail waits and says so."""
+    what = "is disabled: enable it" if account else "does not exist: add it again"
+    detail = f"account {delivery.message.account} {what}, or reroute or cancel the mail"
+    return Attempt((), now, now, "none", fault=AccountFault(Category.CONFIGURATION, Phase.CONNECT, None, detail))

@@ -136,6 +136,8 @@ class Intake:
         account = await self._directory.account(tenant, name)
         if account is None:
             raise Rejected(Refusal.NO_ACCOUNT, name or "no default is set", path="account")
+        if not account.enabled:
+            raise Rejected(Refusal.ACCOUNT_DISABLED, account.id, path="account")
         return sender, account
 
     async def _store(

@@ -17,7 +17,7 @@ class ReasonKind(StrEnum):
     SUSPENDED = "suspended"
     LIMIT = "limit"
     PAUSED = "paused"  # its account's breaker is open
-    NO_ACCOUNT = "no_account"
+    NO_ACCOUNT = "no_account"  # or one that is disabled
     ATTEMPTED = "attempted"  # leased: an instance is at it
     INACTIVE = "inactive"  # the scheduler of this instance is off
     TURN = "turn"  # nothing else: a free connection, and what stands before it
@@ -78,6 +78,8 @@ class LaneStanding:
     capacity: int
     faults: int
     """Of its account, in a row; 0 is a closed breaker."""
+    ailment: str
+    """The latest of them."""
     paused_until: int
     """While faults stand."""
 

@@ -105,6 +105,8 @@ class Account:
     """Rises with every change, so that a connection made under the old settings is never used again."""
     created_at: int = 0
     retry: RetrySettings = INHERIT
+    enabled: bool = True
+    """Else it takes no new mail, and what waits for it waits."""
 
     @property
     def key(self) -> str:

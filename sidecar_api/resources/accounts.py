@@ -1,25 +1,19 @@
-"""Accounts and credentials: the ways out, and what legacy clients present at the SMTP door."""
+"""Accounts: the ways out."""
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from aiohttp import web
 
 from relay.errors import Invalid, Violation
-from relay.model.limit import Limits
-from relay.model.tenant import USERNAME, Account, Credential
-from relay.secrets import generate_secret, hash_chosen, hash_generated
-from sidecar_api.auth import one_owner, one_tenant, owner_or_any, tenant_or_any
+from relay.model.tenant import Account
+from sidecar_api.auth import one_owner, owner_or_any
 from sidecar_api.call import Call, answer, no_content
-from sidecar_api.problems import ProblemError
-from sidecar_api.schemas import directory as shapes
+from sidecar_api.etags import must_match
+from sidecar_api.schemas import accounts as shapes
 from sidecar_api.schemas.instance import probe_out
 from sidecar_api.schemas.queries import TenantQuery
-
-_HASHERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hash")
-"""A chosen secret costs a tenth of a second and 16 MiB to hash: off the loop, and no more than two at a time."""
 
 
 async def list_accounts(call: Call) -> web.Response:
@@ -44,10 +38,12 @@ async def add_account(call: Call) -> web.Response:
         password=wanted.password,
         max_connections=wanted.max_connections,
         max_messages_per_connection=wanted.max_messages_per_connection,
-        limits=Limits(wanted.limits.per_minute, wanted.limits.per_hour, wanted.limits.per_day),
+        limits=wanted.limits.limits(),
+        batch_size=wanted.batch_size,
         on_unknown=shapes.ON_UNKNOWN[wanted.on_unknown],
         retry=wanted.retry.settings(),
         guarded=not call.caller.is_admin,
+        enabled=wanted.enabled,
         created_at=call.services.clock.now(),
     )
     await call.services.directory.add_account(account, default=wanted.default)
@@ -67,8 +63,54 @@ async def _account(call: Call) -> Account:
     return await call.services.directory.owned_account(await _owner(call), call.named())
 
 
+async def change_account(call: Call) -> web.Response:
+    """PATCH /v1/accounts/{id}: mail that waits goes by it as it is from now on."""
+    wanted = call.given(shapes.AccountPatch)
+    by_tenant = not call.caller.is_admin
+
+    def change(account: Account) -> Account:
+        must_match(call.request, shapes.account_out(account))
+        changed = wanted.apply_to(account)
+        if changed.user is None and "password" not in wanted.model_fields_set:
+            changed = replace(changed, password=None)
+        moved = _address(changed) != _address(account)
+        if moved and by_tenant and account.password is not None and "password" not in wanted.model_fields_set:
+            raise Invalid(
+                Violation("/password", "give it again: a password goes nowhere else than where it was meant for")
+            )
+        if (changed.user is None) != (changed.password is None):
+            raise Invalid(Violation("/password", "user and password come together"))
+        return replace(changed, guarded=True) if moved and by_tenant else changed
+
+    changed = await call.services.directory.change_account(await _owner(call), call.named(), change)
+    return answer(200, shapes.account_out(changed))
+
+
+def _address(account: Account) -> tuple[str, int, str]:
+    """Where its password goes, and how well kept."""
+    return account.host, account.port, account.tls
+
+
+async def enable_account(call: Call) -> web.Response:
+    """POST /v1/accounts/{id}/enable."""
+    return await _set_enabled(call, True)
+
+
+async def disable_account(call: Call) -> web.Response:
+    """POST /v1/accounts/{id}/disable: what waits for it goes on waiting, and new mail for it is refused."""
+    return await _set_enabled(call, False)
+
+
+async def _set_enabled(call: Call, enabled: bool) -> web.Response:
+    changed = await call.services.directory.change_account(
+        await _owner(call), call.named(), lambda account: replace(account, enabled=enabled)
+    )
+    return answer(200, shapes.account_out(changed))
+
+
 async def delete_account(call: Call) -> web.Response:
     """DELETE /v1/accounts/{id}."""
+    must_match(call.request, shapes.account_out(await _account(call)))
     await call.services.directory.delete_account(await _owner(call), call.named())
     return no_content()
 
@@ -76,58 +118,3 @@ async def delete_account(call: Call) -> web.Response:
 async def test_account(call: Call) -> web.Response:
     """POST /v1/accounts/{id}/test: connects, secures, authenticates, says goodbye."""
     return answer(200, probe_out(await call.services.probe.probe(await _account(call))))
-
-
-async def list_credentials(call: Call) -> web.Response:
-    """GET /v1/credentials."""
-    directory = call.services.directory
-    found = await directory.credentials(await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory))
-    return answer(200, shapes.CredentialsOut(items=[shapes.credential_out(one) for one in found], next_cursor=None))
-
-
-async def add_credential(call: Call) -> web.Response:
-    """POST /v1/credentials: without a secret or networks, a secret is made and shown this once."""
-    wanted = call.given(shapes.CredentialIn)
-    directory = call.services.directory
-    tenant = await one_tenant(call.caller, call.asked(TenantQuery).tenant, directory)
-    if wanted.networks and not call.caller.is_admin:
-        # A network lets in whoever is in it, other tenants' clients included: who is where, the operator knows.
-        raise ProblemError(403, "admin_only", "only an admin may let a network in without a secret")
-    await _check_account(call, tenant, wanted.account)
-    generated = generate_secret() if wanted.secret is None and not wanted.networks else None
-    await directory.add_credential(
-        Credential(
-            username=wanted.username,
-            tenant=tenant,
-            secret_hash=await _hash(wanted.secret, generated),
-            networks=tuple(wanted.networks),
-            account=wanted.account,
-            allowed_senders=tuple(wanted.allowed_senders),
-            priority=wanted.priority,
-            batch=wanted.batch,
-            tags=tuple(wanted.tags),
-            created_at=call.services.clock.now(),
-        )
-    )
-    return answer(201, shapes.IssuedCredentialOut(username=wanted.username, secret=generated))
-
-
-async def _check_account(call: Call, tenant: str, account: str | None) -> None:
-    if account is not None and await call.services.directory.account(tenant, account) is None:
-        raise Invalid(Violation("/account", "there is no such account"))
-
-
-async def _hash(chosen: str | None, generated: str | None) -> str | None:
-    if generated is not None:
-        return hash_generated(generated)
-    if chosen is None:
-        return None
-    return await asyncio.get_running_loop().run_in_executor(_HASHERS, hash_chosen, chosen)
-
-
-async def delete_credential(call: Call) -> web.Response:
-    """DELETE /v1/credentials/{username}."""
-    directory = call.services.directory
-    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory)
-    await directory.delete_credential(tenant, call.named("username", USERNAME))
-    return no_content()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sidecar_api.auth import Access
 from sidecar_api.resources import accounts
-from sidecar_api.route import Group, act, create, delete, get
-from sidecar_api.schemas.directory import AccountIn, AccountOut, AccountsOut
+from sidecar_api.route import Group, act, create, delete, get, patch, settings
+from sidecar_api.schemas.accounts import AccountIn, AccountOut, AccountPatch, AccountsOut
 from sidecar_api.schemas.instance import ProbeOut
 
 GROUP = Group(
@@ -14,8 +14,23 @@ GROUP = Group(
     (
         get("/v1/accounts", accounts.list_accounts, AccountsOut, "List accounts"),
         create("/v1/accounts", accounts.add_account, AccountIn, AccountOut, "Make an account"),
-        get("/v1/accounts/{id}", accounts.show_account, AccountOut, "Show an account"),
-        delete("/v1/accounts/{id}", accounts.delete_account, "Delete an account"),
+        settings("/v1/accounts/{id}", accounts.show_account, AccountOut, "Show an account"),
+        patch("/v1/accounts/{id}", accounts.change_account, AccountPatch, AccountOut, "Change an account"),
+        delete("/v1/accounts/{id}", accounts.delete_account, "Delete an account", tagged=True),
+        act(
+            "/v1/accounts/{id}/enable",
+            accounts.enable_account,
+            AccountOut,
+            "Let its mail go again",
+            access=Access.MANAGE,
+        ),
+        act(
+            "/v1/accounts/{id}/disable",
+            accounts.disable_account,
+            AccountOut,
+            "Keep what waits for it, and take no new mail for it",
+            access=Access.MANAGE,
+        ),
         act(
             "/v1/accounts/{id}/test",
             accounts.test_account,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from sidecar_api.resources import accounts
+from sidecar_api.resources import credentials
 from sidecar_api.route import Group, create, delete, get
-from sidecar_api.schemas.directory import CredentialIn, CredentialsOut, IssuedCredentialOut
+from sidecar_api.schemas.credentials import CredentialIn, CredentialsOut, IssuedCredentialOut
 
 GROUP = Group(
     "credentials",
     "What clients present at the SMTP door: a name and a secret, or a network.",
     (
-        get("/v1/credentials", accounts.list_credentials, CredentialsOut, "List credentials"),
+        get("/v1/credentials", credentials.list_credentials, CredentialsOut, "List credentials"),
         create(
             "/v1/credentials",
-            accounts.add_credential,
+            credentials.add_credential,
             CredentialIn,
             IssuedCredentialOut,
             "Make a credential for the SMTP door",
         ),
-        delete("/v1/credentials/{username}", accounts.delete_credential, "Delete a credential"),
+        delete("/v1/credentials/{username}", credentials.delete_credential, "Delete a credential"),
     ),
 )

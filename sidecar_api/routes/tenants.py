@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sidecar_api.auth import Access
-from sidecar_api.resources import directory
+from sidecar_api.resources import tenants
 from sidecar_api.route import Group, create, delete, get, patch, settings
-from sidecar_api.schemas import directory as shapes
+from sidecar_api.schemas import tenants as shapes
 from sidecar_api.schemas.queries import NoQuery
+from sidecar_api.schemas.tokens import IssuedTokenOut
 
 GROUP = Group(
     "tenants",
@@ -14,7 +15,7 @@ GROUP = Group(
     (
         get(
             "/v1/tenants",
-            directory.list_tenants,
+            tenants.list_tenants,
             shapes.TenantsOut,
             "List tenants",
             access=Access.ADMIN_READ,
@@ -22,16 +23,16 @@ GROUP = Group(
         ),
         create(
             "/v1/tenants",
-            directory.add_tenant,
+            tenants.add_tenant,
             shapes.TenantIn,
-            shapes.IssuedTokenOut,
+            IssuedTokenOut,
             "Make a tenant with a first token",
             access=Access.ADMIN,
             query=NoQuery,
         ),
         settings(
             "/v1/tenants/{id}",
-            directory.show_tenant,
+            tenants.show_tenant,
             shapes.TenantOut,
             "Show a tenant",
             access=Access.ADMIN_READ,
@@ -39,7 +40,7 @@ GROUP = Group(
         ),
         patch(
             "/v1/tenants/{id}",
-            directory.change_tenant,
+            tenants.change_tenant,
             shapes.TenantPatch,
             shapes.TenantOut,
             "Change a tenant",
@@ -48,7 +49,7 @@ GROUP = Group(
         ),
         delete(
             "/v1/tenants/{id}",
-            directory.delete_tenant,
+            tenants.delete_tenant,
             "Delete a tenant with all it owns",
             access=Access.ADMIN,
             query=NoQuery,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from sidecar_api.resources import directory
+from sidecar_api.resources import tokens
 from sidecar_api.route import Group, create, delete, get
-from sidecar_api.schemas.directory import IssuedTokenOut, TokenIn, TokensOut
+from sidecar_api.schemas.tokens import IssuedTokenOut, TokenIn, TokensOut
 
 GROUP = Group(
     "tokens",
     "What clients of this API present: of a tenant or an admin, with scopes and an expiry.",
     (
-        get("/v1/tokens", directory.list_tokens, TokensOut, "List tokens"),
-        create("/v1/tokens", directory.add_token, TokenIn, IssuedTokenOut, "Make a token"),
-        delete("/v1/tokens/{id}", directory.revoke_token, "Revoke a token"),
+        get("/v1/tokens", tokens.list_tokens, TokensOut, "List tokens"),
+        create("/v1/tokens", tokens.add_token, TokenIn, IssuedTokenOut, "Make a token"),
+        delete("/v1/tokens/{id}", tokens.revoke_token, "Revoke a token"),
     ),
 )

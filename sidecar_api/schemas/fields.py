@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
@@ -258,3 +259,20 @@ Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), _string
 AllowedSender = Annotated[str, AfterValidator(_allowed_sender)]
 Identifier = Annotated[str, AfterValidator(_matching(IDENTIFIER, "an id")), _string(pattern=f"^{IDENTIFIER.pattern}$")]
 Username = Annotated[str, AfterValidator(_matching(USERNAME, "a user name")), _string(pattern=f"^{USERNAME.pattern}$")]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("holds a character that cannot be printed")
+    return value
+
+
+def _sendable(value: str) -> str:
+    if any(character in value for character in "\0\r\n"):
+        raise ValueError("holds a NUL or line end")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Secret = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sendable)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from sidecar_api.schemas.fields import Strict
 
@@ -12,11 +12,19 @@ MERGE_PATCH = "application/merge-patch+json"
 _Thing = TypeVar("_Thing")
 
 
+@runtime_checkable
+class Applies(Protocol):
+    """A change of the object that stands in a field."""
+
+    def apply_to(self, thing: Any, /) -> Any:
+        """The object as it will be."""
+
+
 class Patch(Strict):
     """Changes to a frozen dataclass, by its field names.
 
     Every field has a default, which means nothing: only what the client named counts (`model_fields_set`). A field whose
-    type has no None cannot be cleared. A member that is a Patch itself changes the object that stands there.
+    type has no None cannot be cleared. A member that is a change itself changes the object that stands there.
     """
 
     def apply_to(self, thing: _Thing) -> _Thing:
@@ -27,4 +35,4 @@ class Patch(Strict):
 
     def _changed(self, name: str, thing: object) -> object:
         value = getattr(self, name)
-        return value.apply_to(getattr(thing, name)) if isinstance(value, Patch) else value
+        return value.apply_to(getattr(thing, name)) if isinstance(value, Applies) else value

@@ -83,7 +83,7 @@ SELECT 1 WHERE EXISTS (
 
 -- {account_columns}: in the order of rows.read_account
 tenant_id, id, kind, host, port, tls, login, password, max_connections, max_messages_per_connection,
-per_minute, per_hour, per_day, limit_unit, on_limit, batch_size, on_unknown, guarded, version, created_at, retry
+per_minute, per_hour, per_day, limit_unit, on_limit, batch_size, on_unknown, guarded, version, created_at, retry, enabled
 
 -- account: one of an owner
 SELECT {account_columns} FROM accounts WHERE tenant_id = :owner AND id = :account;
@@ -98,9 +98,18 @@ INSERT INTO accounts ({account_columns})
 VALUES (
     :tenant_id, :id, :kind, :host, :port, :tls, :login, :password, :max_connections, :max_messages_per_connection,
     :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :batch_size, :on_unknown, :guarded, :version, :created_at,
-    :retry
+    :retry, :enabled
 )
 ON CONFLICT DO NOTHING;
+
+-- update_account: what can be changed of it
+UPDATE accounts SET
+    host = :host, port = :port, tls = :tls, login = :login, password = :password,
+    max_connections = :max_connections, max_messages_per_connection = :max_messages_per_connection,
+    per_minute = :per_minute, per_hour = :per_hour, per_day = :per_day, limit_unit = :limit_unit, on_limit = :on_limit,
+    batch_size = :batch_size, on_unknown = :on_unknown, guarded = :guarded, version = :version, retry = :retry,
+    enabled = :enabled
+WHERE tenant_id = :tenant_id AND id = :id;
 
 -- delete_account: one
 DELETE FROM accounts WHERE tenant_id = :owner AND id = :account;

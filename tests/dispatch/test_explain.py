@@ -25,7 +25,7 @@ from tests.support.smtp_server import Action, SmtpServer
 K = ReasonKind
 NOW = START
 ACCOUNT = Account(ACME, "main", AccountKind.SMTP, "smtp.example.com")
-OPEN_LANE = LaneStanding(active=True, free=3, capacity=10, faults=0, paused_until=0)
+OPEN_LANE = LaneStanding(active=True, free=3, capacity=10, faults=0, ailment="", paused_until=0)
 FULL = LimitStanding("tenant:acme", 2, NOW + MINUTE)
 FREE = LimitStanding("account:acme/main", 0, None)
 
@@ -54,12 +54,18 @@ def standing(state: DeliveryState = DeliveryState.READY, **facts: Any) -> Delive
             standing(), {"limits": [FREE, FULL]}, [K.LIMIT], NOW + MINUTE, id="of two limits the one that is full"
         ),
         pytest.param(
-            standing(), {"lane": LaneStanding(True, 3, 10, 2, NOW + HOUR)}, [K.PAUSED], NOW + HOUR, id="breaker open"
+            standing(),
+            {"lane": LaneStanding(True, 3, 10, 2, "535", NOW + HOUR)},
+            [K.PAUSED],
+            NOW + HOUR,
+            id="breaker open",
         ),
-        pytest.param(standing(), {"lane": LaneStanding(False, 3, 10, 0, 0)}, [K.INACTIVE], None, id="scheduler off"),
+        pytest.param(
+            standing(), {"lane": LaneStanding(False, 3, 10, 0, "", 0)}, [K.INACTIVE], None, id="scheduler off"
+        ),
         pytest.param(
             standing(due=NOW + 2 * MINUTE),
-            {"limits": [FULL], "lane": LaneStanding(True, 3, 10, 1, NOW + SECOND)},
+            {"limits": [FULL], "lane": LaneStanding(True, 3, 10, 1, "535", NOW + SECOND)},
             [K.NOT_YET, K.PAUSED, K.LIMIT],
             NOW + 2 * MINUTE,
             id="all of them, and the last one decides",

@@ -341,7 +341,7 @@ def test_a_settlement_speaks_for_the_whole_message_only_where_its_delivery_did()
 
 
 def test_no_account_says_what_to_do() -> None:
-    attempt = no_account(leased(R.QUEUED), NOW)
+    attempt = no_account(leased(R.QUEUED), None, NOW)
     assert attempt.fault is not None
     assert attempt.fault.category is Category.CONFIGURATION
     assert "main" in attempt.fault.detail

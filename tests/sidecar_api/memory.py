@@ -254,6 +254,11 @@ class MemoryDirectory:
         if default and account.tenant in self.by_tenant:
             await self.set_default_account(account.tenant, account.id)
 
+    async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
+        """Exactly this owner's."""
+        changed = self.by_account[owner, account] = change(await self.owned_account(owner, account))
+        return changed
+
     async def delete_account(self, owner: str, account: str) -> None:
         """Exactly this owner's."""
         await self.owned_account(owner, account)

@@ -11,7 +11,7 @@ from relay.clock import DAY, HOUR, SECOND
 from relay.model.limit import Limits
 from relay.model.tenant import AccountKind, OnUnknown, RetrySettings, TlsMode
 from relay.secrets import verify
-from sidecar_api.schemas import directory as shapes
+from sidecar_api.schemas import accounts, credentials, tenants, tokens
 from sidecar_api.schemas.instance import ProbeOut
 from tests.sidecar_api.conftest import Door
 
@@ -25,12 +25,12 @@ async def test_a_tenant_and_its_first_token(door: Door) -> None:
         "POST", "/v1/tenants", "admin", json={"id": "acme", "name": "Acme & Söhne", "retry": {"max_attempts": 3}}
     )
     assert made.status == 201
-    check(shapes.IssuedTokenOut, made.json)
+    check(tokens.IssuedTokenOut, made.json)
     assert (await door.ask("GET", "/v1/messages", made.json["token"])).status == 200
     shown = await door.ask("GET", "/v1/tenants/acme", "admin")
-    check(shapes.TenantOut, shown.json)
+    check(tenants.TenantOut, shown.json)
     assert shown.json["retry"] == {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 3}
-    check(shapes.TenantsOut, (await door.ask("GET", "/v1/tenants", "admin")).json)
+    check(tenants.TenantsOut, (await door.ask("GET", "/v1/tenants", "admin")).json)
     assert (await door.ask("POST", "/v1/tenants", "admin", json={"id": "acme"})).status == 409
     assert (await door.ask("DELETE", "/v1/tenants/acme", "admin")).status == 204
     assert (await door.ask("GET", "/v1/tenants/acme", "admin")).status == 404
@@ -58,7 +58,7 @@ async def test_an_account_is_stored_as_said(door: Door) -> None:
     }
     made = await door.ask("POST", "/v1/accounts", json=body)
     assert made.status == 201
-    check(shapes.AccountOut, made.json)
+    check(accounts.AccountOut, made.json)
     account = door.directory.by_account["a", "main2"]
     assert (account.kind, account.host, account.port, account.tls) == (
         AccountKind.SMTP,
@@ -110,7 +110,7 @@ async def test_an_account_that_is_none(door: Door, change: dict[str, Any], paths
 
 async def test_a_credential_with_a_generated_and_with_a_chosen_secret(door: Door) -> None:
     made = await door.ask("POST", "/v1/credentials", json={"username": "erp@a", "allowed_senders": ["@A.example"]})
-    check(shapes.IssuedCredentialOut, made.json)
+    check(credentials.IssuedCredentialOut, made.json)
     stored = door.directory.by_username["erp@a"]
     assert stored.secret_hash is not None
     assert verify(made.json["secret"], stored.secret_hash)
@@ -120,7 +120,7 @@ async def test_a_credential_with_a_generated_and_with_a_chosen_secret(door: Door
     stored = door.directory.by_username["printer"]
     assert stored.secret_hash is not None
     assert verify("chosen", stored.secret_hash)
-    check(shapes.CredentialsOut, (await door.ask("GET", "/v1/credentials")).json)
+    check(credentials.CredentialsOut, (await door.ask("GET", "/v1/credentials")).json)
     assert (await door.ask("POST", "/v1/credentials", json=chosen)).status == 409
     missing = await door.ask("POST", "/v1/credentials", json={"username": "z", "account": "gone"})
     assert missing.paths == {"/account"}
@@ -139,9 +139,9 @@ async def test_networks_are_an_admins_to_let_in(door: Door) -> None:
 
 async def test_tokens(door: Door) -> None:
     made = await door.ask("POST", "/v1/tokens", json={"name": "ci", "scopes": ["send"], "expires_at": "+1d"})
-    check(shapes.IssuedTokenOut, made.json)
+    check(tokens.IssuedTokenOut, made.json)
     listed = (await door.ask("GET", "/v1/tokens")).json
-    check(shapes.TokensOut, listed)
+    check(tokens.TokensOut, listed)
     ours = next(item for item in listed["items"] if item["id"] == made.json["id"])
     assert (ours["scopes"], ours["expires_at"]) == (["send"], "2026-01-02T00:00:00.000Z")
     past = await door.ask("POST", "/v1/tokens", json={"name": "ci", "expires_at": "2020-01-01T00:00:00Z"})

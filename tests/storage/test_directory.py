@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,29 @@ async def test_nothing_comes_in_for_a_tenant_that_is_gone(store: Store) -> None:
     results = await asyncio.gather(store.queue.accept(mail()), return_exceptions=True)
     assert isinstance(results[0], Exception)
     assert await store.queue.open_deliveries() == 0
+
+
+async def test_an_account_changes_under_a_new_version_and_keeps_its_secret(store: Store) -> None:
+    directory = store.directory
+    before = await directory.owned_account(TENANT, "main")
+    same = await directory.change_account(TENANT, "main", lambda account: account)
+    assert same.version == before.version
+    changed = await directory.change_account(
+        TENANT, "main", lambda account: replace(account, user="u", password="pässword", enabled=False, batch_size=3)
+    )
+    found = await directory.owned_account(TENANT, "main")
+    assert found == changed
+    assert (found.password, found.enabled, found.batch_size) == ("pässword", False, 3)
+    assert found.version > before.version
+    with pytest.raises(NotFound):
+        await directory.change_account(TENANT, "missing", lambda account: account)
+
+
+async def test_a_tenants_limits_come_back_whole(store: Store) -> None:
+    wanted = {"b.example": Limits(per_day=3), "c.example": Limits(1, 2, 3, LimitUnit.RECIPIENTS, OnLimit.REJECT)}
+    limits = Limits(per_hour=7, unit=LimitUnit.RECIPIENTS)
+    await store.directory.change_tenant(TENANT, lambda found: replace(found, limits=limits, domain_limits=wanted))
+    found = await store.directory.tenant(TENANT)
+    assert (found.limits, found.domain_limits) == (limits, wanted)
+    await store.directory.change_tenant(TENANT, lambda found: replace(found, domain_limits={}))
+    assert (await store.directory.tenant(TENANT)).domain_limits == {}

@@ -23,6 +23,7 @@ CREATE TABLE suspensions (
 ALTER TABLE accounts ADD COLUMN limit_unit TEXT COLLATE "C" NOT NULL DEFAULT 'messages' CHECK (limit_unit IN ('messages', 'recipients'));
 ALTER TABLE accounts ADD COLUMN on_limit TEXT COLLATE "C" NOT NULL DEFAULT 'defer' CHECK (on_limit IN ('defer', 'reject'));
 ALTER TABLE accounts ADD COLUMN batch_size BIGINT CHECK (batch_size > 0);
+ALTER TABLE accounts ADD COLUMN enabled BIGINT NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1));
 
 ALTER TABLE tenants ADD COLUMN per_minute BIGINT CHECK (per_minute > 0);
 ALTER TABLE tenants ADD COLUMN per_hour BIGINT CHECK (per_hour > 0);

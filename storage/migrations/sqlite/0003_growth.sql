@@ -23,6 +23,7 @@ CREATE TABLE suspensions (
 ALTER TABLE accounts ADD COLUMN limit_unit TEXT NOT NULL DEFAULT 'messages' CHECK (limit_unit IN ('messages', 'recipients'));
 ALTER TABLE accounts ADD COLUMN on_limit TEXT NOT NULL DEFAULT 'defer' CHECK (on_limit IN ('defer', 'reject'));
 ALTER TABLE accounts ADD COLUMN batch_size INTEGER CHECK (batch_size > 0);
+ALTER TABLE accounts ADD COLUMN enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1));
 
 ALTER TABLE tenants ADD COLUMN per_minute INTEGER CHECK (per_minute > 0);
 ALTER TABLE tenants ADD COLUMN per_hour INTEGER CHECK (per_hour > 0);

@@ -1,4 +1,4 @@
-"""Tenants and tokens: who shares the instance, and with what right they call."""
+"""Tokens: what clients of the API present, and with what right they call."""
 
 from __future__ import annotations
 
@@ -6,58 +6,13 @@ from aiohttp import web
 
 from relay.clock import Clock
 from relay.errors import Invalid, Violation
-from relay.model.tenant import Scope, Tenant, Token
+from relay.model.tenant import Scope, Token
 from relay.secrets import generate_token, token_hash
 from sidecar_api.auth import existing_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content
-from sidecar_api.etags import must_match
 from sidecar_api.problems import ProblemError
-from sidecar_api.schemas import directory as shapes
+from sidecar_api.schemas import tokens as shapes
 from sidecar_api.schemas.queries import TenantQuery
-
-FIRST_TOKEN = "first"  # noqa: S105  # a name
-
-
-async def list_tenants(call: Call) -> web.Response:
-    """GET /v1/tenants."""
-    tenants = await call.services.directory.tenants()
-    return answer(200, shapes.TenantsOut(items=[shapes.tenant_out(one) for one in tenants], next_cursor=None))
-
-
-async def add_tenant(call: Call) -> web.Response:
-    """POST /v1/tenants: with a first token, which may do all in it."""
-    wanted = call.given(shapes.TenantIn)
-    directory, clock = call.services.directory, call.services.clock
-    await directory.add_tenant(
-        Tenant(wanted.id, wanted.name or wanted.id, None, clock.now(), retry=wanted.retry.settings())
-    )
-    token, secret = _new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)
-    await directory.add_token(token, token_hash(secret))
-    return answer(201, shapes.IssuedTokenOut(id=wanted.id, token=secret), {"Location": f"/v1/tenants/{wanted.id}"})
-
-
-async def show_tenant(call: Call) -> web.Response:
-    """GET /v1/tenants/{id}."""
-    return answer(200, shapes.tenant_out(await call.services.directory.tenant(call.named())))
-
-
-async def change_tenant(call: Call) -> web.Response:
-    """PATCH /v1/tenants/{id}."""
-    wanted = call.given(shapes.TenantPatch)
-
-    def change(tenant: Tenant) -> Tenant:
-        must_match(call.request, shapes.tenant_out(tenant))
-        return wanted.apply_to(tenant)
-
-    return answer(200, shapes.tenant_out(await call.services.directory.change_tenant(call.named(), change)))
-
-
-async def delete_tenant(call: Call) -> web.Response:
-    """DELETE /v1/tenants/{id}."""
-    directory = call.services.directory
-    must_match(call.request, shapes.tenant_out(await directory.tenant(call.named())))
-    await directory.delete_tenant(call.named())
-    return no_content()
 
 
 async def list_tokens(call: Call) -> web.Response:
@@ -77,7 +32,7 @@ async def add_token(call: Call) -> web.Response:
     if wanted.expires_at is not None and wanted.expires_at <= services.clock.now():
         raise Invalid(Violation("/expires_at", "has passed"))
     tenant = await _tenant_of_token(call, wanted.tenant)
-    token, secret = _new_token(wanted.name, tenant, scopes, wanted.expires_at, services.clock)
+    token, secret = new_token(wanted.name, tenant, scopes, wanted.expires_at, services.clock)
     await services.directory.add_token(token, token_hash(secret))
     return answer(201, shapes.IssuedTokenOut(id=token.id, token=secret))
 
@@ -100,8 +55,9 @@ async def revoke_token(call: Call) -> web.Response:
     return no_content()
 
 
-def _new_token(
+def new_token(
     name: str, tenant: str | None, scopes: frozenset[Scope], expires_at: int | None, clock: Clock
 ) -> tuple[Token, str]:
+    """A token, and the secret that is shown once."""
     token_id, secret = generate_token()
     return Token(token_id, name, tenant, scopes, expires_at, clock.now()), secret

@@ -1,0 +1,71 @@
+"""Limits of accounts, tenants and destination domains, as the API reads and shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from relay.model.limit import Limits, LimitUnit, OnLimit
+from sidecar_api.schemas.exact import exact
+from sidecar_api.schemas.examples import example
+from sidecar_api.schemas.fields import (
+    Count,
+    Strict,
+)
+from sidecar_api.schemas.patch import Patch
+
+_Unit = Annotated[
+    Literal["messages", "recipients"], Field(description="what is counted: messages, or the recipients they reach")
+]
+_OnLimit = Annotated[
+    Literal["defer", "reject"], Field(description="mail over the limit waits for the next open slot, or fails")
+]
+
+
+class LimitsIn(Strict):
+    """How much may be sent in any window of that length; null is no limit."""
+
+    per_minute: Count | None = None
+    per_hour: Count | None = None
+    per_day: Count | None = None
+    unit: _Unit = "messages"
+    on_limit: _OnLimit = "defer"
+
+    def limits(self) -> Limits:
+        """As the relay keeps them."""
+        return Limits(self.per_minute, self.per_hour, self.per_day, LimitUnit(self.unit), OnLimit(self.on_limit))
+
+
+class LimitsPatch(Patch):
+    """What can be changed of them; null lifts a limit."""
+
+    per_minute: Count | None = None
+    per_hour: Count | None = None
+    per_day: Count | None = None
+    unit: Annotated[_Unit, AfterValidator(LimitUnit)] = "messages"
+    on_limit: Annotated[_OnLimit, AfterValidator(OnLimit)] = "defer"
+
+
+@example({"per_minute": None, "per_hour": 500, "per_day": None, "unit": "messages", "on_limit": "defer"})
+@exact
+class LimitsOut(TypedDict):
+    """Limits; null is none."""
+
+    per_minute: int | None
+    per_hour: int | None
+    per_day: int | None
+    unit: str
+    on_limit: str
+
+
+def limits_out(limits: Limits) -> LimitsOut:
+    """Limits."""
+    return LimitsOut(
+        per_minute=limits.per_minute,
+        per_hour=limits.per_hour,
+        per_day=limits.per_day,
+        unit=limits.unit,
+        on_limit=limits.on_limit,
+    )

@@ -1,0 +1,115 @@
+"""Tenants, as the API reads and shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, RootModel
+from typing_extensions import TypedDict
+
+from relay.clock import rfc3339
+from relay.model.address import parse_address
+from relay.model.limit import NO_LIMITS, Limits
+from relay.model.tenant import Tenant
+from sidecar_api.schemas.exact import exact
+from sidecar_api.schemas.examples import example, example_of
+from sidecar_api.schemas.fields import (
+    AccountRef,
+    Identifier,
+    Name,
+    Strict,
+)
+from sidecar_api.schemas.limits import LimitsIn, LimitsOut, LimitsPatch, limits_out
+from sidecar_api.schemas.patch import Patch
+from sidecar_api.schemas.retry import RetryIn, RetryOut, RetryPatch, retry_out
+
+
+def _domain(value: str) -> str:
+    parse_address(f"postmaster@{value}")
+    return value.lower()
+
+
+Domain = Annotated[str, Field(max_length=253, examples=["example.net"]), AfterValidator(_domain)]
+DomainLimitsIn = Annotated[dict[Domain, LimitsIn], Field(max_length=1000)]
+
+
+@example({"id": "acme", "name": "Acme Ltd"})
+class TenantIn(Strict):
+    """A new tenant."""
+
+    id: Identifier
+    name: Name | None = None
+    limits: LimitsIn = LimitsIn()
+    domain_limits: DomainLimitsIn = Field(default_factory=dict)
+    retry: RetryIn = RetryIn()
+
+
+class DomainLimitsPatch(RootModel[dict[Domain, LimitsIn | None]]):
+    """Limits on mail to a domain, by domain; null lifts those of one, and domains that are not named stay as they are."""
+
+    root: Annotated[dict[Domain, LimitsIn | None], Field(max_length=1000)] = {}
+
+    def apply_to(self, limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
+        """All of them, as they will be."""
+        named = {domain: given.limits() if given else NO_LIMITS for domain, given in self.root.items()}
+        return {domain: found for domain, found in {**limits, **named}.items() if found.is_set}
+
+
+@example({"name": "Acme Ltd", "default_account": "main"})
+class TenantPatch(Patch):
+    """What can be changed of a tenant. Without a default account its mail goes by the instance's."""
+
+    name: Name = ""
+    default_account: AccountRef | None = None
+    limits: LimitsPatch = LimitsPatch()
+    domain_limits: DomainLimitsPatch = DomainLimitsPatch()
+    retry: RetryPatch = RetryPatch()
+
+
+@example(
+    {
+        "id": "acme",
+        "name": "Acme Ltd",
+        "default_account": "main",
+        "limits": example_of(LimitsOut),
+        "domain_limits": {"example.net": example_of(LimitsOut)},
+        "suspended": False,
+        "retry": {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 8},
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+)
+@exact
+class TenantOut(TypedDict):
+    """A tenant."""
+
+    id: str
+    name: str
+    default_account: str | None
+    limits: LimitsOut
+    domain_limits: dict[str, LimitsOut]
+    suspended: bool
+    retry: RetryOut
+    created_at: str
+
+
+@exact
+class TenantsOut(TypedDict):
+    """All, by id."""
+
+    items: list[TenantOut]
+    next_cursor: str | None
+
+
+def tenant_out(tenant: Tenant) -> TenantOut:
+    """A tenant."""
+    return TenantOut(
+        id=tenant.id,
+        name=tenant.name,
+        default_account=tenant.default_account,
+        limits=limits_out(tenant.limits),
+        domain_limits={domain: limits_out(limits) for domain, limits in sorted(tenant.domain_limits.items())},
+        suspended=tenant.suspends(None),
+        retry=retry_out(tenant.retry),
+        created_at=rfc3339(tenant.created_at),
+    )
