@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, made from the route table and the shapes; served as `/openapi.json`."""
+"""OpenAPI 3.1, made from the route table and the shapes; served as `/openapi.json`, and read by `/docs`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
+from pydantic import BaseModel
 
 from sidecar_api.auth import Access
 from sidecar_api.call import Call
-from sidecar_api.problems import MEDIA_TYPE, ProblemOut
+from sidecar_api.described import (
+    HEADERS,
+    INTRODUCTION,
+    PARAMETERS,
+    headers,
+    parameter,
+    path_parameter,
+    problem,
+    problems,
+)
+from sidecar_api.problems import ProblemOut
 from sidecar_api.route import JSON, Group, Route
+from sidecar_api.schemas.examples import example_of
+from sidecar_api.shapes import REFERENCE, Json, complete, schemas_of, texts_of
 
-Json = dict[str, Any]
-"""JSON is what this module makes: the one place where a dictionary of anything is the fitting type."""
-
-_REF = "#/components/schemas/{model}"
 _PART = re.compile(r"\{(\w+)\}")
+_RAW_EXAMPLE = "From: billing@example.com\r\nTo: ann@example.net\r\nSubject: Your invoice\r\n\r\nDear Ann, …\r\n"
 
 
 class Description:
@@ -33,9 +40,14 @@ class Description:
         self._version = version
 
     @cached_property
+    def document(self) -> Json:
+        """The document."""
+        return describe(self._groups, self._version)
+
+    @cached_property
     def octets(self) -> bytes:
         """As it is served."""
-        return orjson.dumps(describe(self._groups, self._version))
+        return orjson.dumps(self.document)
 
 
 DESCRIPTION = web.AppKey("description", Description)
@@ -49,43 +61,39 @@ async def show_openapi(call: Call) -> web.Response:
 def describe(groups: Sequence[Group], version: str) -> Json:
     """The whole document."""
     routes = [route for group in groups for route in group.routes]
-    shapes, schemas = _schemas(routes)
+    answers = {out for route in routes for out in route.answers.values() if isinstance(out, type) and out is not dict}
+    shapes, schemas = schemas_of(
+        [route.body for route in routes if route.body is not None],
+        [ProblemOut, *sorted(answers, key=lambda shape: shape.__name__)],
+    )
     paths: dict[str, Json] = {}
     for group in groups:
         for route in group.routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, group.tag, shapes)
-    used = orjson.dumps([paths, schemas]).decode()  # a reader of ours hides the shape of what it makes
+    used = orjson.dumps(
+        [paths, schemas, shapes[ProblemOut]]
+    ).decode()  # a reader of ours hides the shape of what it makes
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Stagepost",
             "version": version,
-            "description": "Hand in mail, and see what became of it for every recipient. Problems are RFC 9457.",
+            "description": INTRODUCTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "This instance"}],
+        "tags": [{"name": group.tag, "description": group.description} for group in groups],
         "paths": paths,
         "components": {
-            "schemas": {name: schema for name, schema in schemas.items() if _REF.format(model=name) in used},
+            "schemas": {name: schema for name, schema in schemas.items() if REFERENCE.format(model=name) in used},
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "responses": problems(shapes[ProblemOut]),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A tenant's or an admin's token"}
             },
         },
-        "tags": [{"name": group.tag, "description": group.description} for group in groups],
     }
-
-
-def _schemas(routes: Sequence[Route]) -> tuple[Mapping[type, Json], Json]:
-    """A reference for every shape, and the components they point to."""
-    wanted: dict[type, JsonSchemaMode] = {ProblemOut: "serialization"}
-    for route in routes:
-        if route.body is not None:
-            wanted[route.body] = "validation"
-        wanted |= {out: "serialization" for out in route.answers.values() if isinstance(out, type) and out is not dict}
-    adapters: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
-        (shape, mode, TypeAdapter(shape)) for shape, mode in wanted.items()
-    ]
-    references, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF)
-    return {shape: references[shape, mode] for shape, mode in wanted.items()}, definitions["$defs"]
 
 
 def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
@@ -93,65 +101,97 @@ def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
         "operationId": route.name,
         "summary": route.summary,
         "tags": [tag],
-        "parameters": [*_path_parameters(route), *_query_parameters(route.query), *_header_parameters(route)],
-        "responses": _responses(route, shapes),
+        "security": _security(route.access),
         "x-access": route.access.value,
+        "parameters": [
+            *(path_parameter(name) for name in _PART.findall(route.path)),
+            *_query_parameters(route.query),
+            *_header_parameters(route),
+        ],
     }
-    match route.access:
-        case Access.PUBLIC:
-            operation["security"] = []
-        case Access.METRICS:
-            operation["security"] = [{}, {"token": []}]
-        case _:
-            operation["security"] = [{"token": []}]
-    if route.body is not None or route.media != JSON:
-        schema: Json = shapes[route.body] if route.body else {"type": "string", "contentMediaType": route.media}
-        operation["requestBody"] = {"required": True, "content": {route.media: {"schema": schema}}}
+    if route.description:
+        operation["description"] = route.description
+    if route.takes_body:
+        operation["requestBody"] = _request_body(route, shapes)
+    operation["responses"] = _responses(route, shapes)
     return operation
 
 
-def _path_parameters(route: Route) -> list[Json]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PART.findall(route.path)
-    ]
+def _security(access: Access) -> list[Json]:
+    """What the caller must show; the scopes stand as roles."""
+    match access:
+        case Access.PUBLIC:
+            return []
+        case Access.METRICS:
+            return [{}, {"token": []}]
+    scopes = [] if access.scope is None else [access.scope.value]
+    return [{"token": [*(["admin"] if access.is_admin else []), *scopes]}]
+
+
+def _request_body(route: Route, shapes: Mapping[type, Json]) -> Json:
+    if route.body is None:
+        content: Json = {"schema": {"type": "string", "contentMediaType": route.media}, "example": _RAW_EXAMPLE}
+    else:
+        content = {"schema": shapes[route.body], "example": example_of(route.body)}
+    return {"required": True, "content": dict.fromkeys(route.media_types, content)}
 
 
 def _query_parameters(query: type[BaseModel]) -> list[Json]:
     schema = query.model_json_schema()
+    complete(schema, texts_of(query))
     return [
-        {"name": name, "in": "query", "required": name in schema.get("required", []), "schema": _without_null(of)}
-        for name, of in schema.get("properties", {}).items()
+        _query_parameter(name, name in schema.get("required", []), _without_null(member))
+        for name, member in schema.get("properties", {}).items()
     ]
+
+
+def _query_parameter(name: str, required: bool, schema: Json) -> Json:
+    found: Json = {"name": name, "in": "query", "required": required, "schema": schema}
+    if "description" in schema:
+        found["description"] = schema.pop("description")
+    return found
 
 
 def _without_null(schema: Json) -> Json:
     """A parameter that is not given is absent, never null."""
     kinds = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
-    kept = {name: value for name, value in schema.items() if name not in {"anyOf", "title"}}
+    kept = {name: value for name, value in schema.items() if name != "anyOf"}
     if schema.get("default", "") is None:
         del kept["default"]
-    return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+    return (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}) | kept
 
 
 def _header_parameters(route: Route) -> list[Json]:
-    if not route.idempotent:
-        return []
-    text = {"type": "string", "minLength": 1, "maxLength": 255}
-    detail = "The same key with the same content gives the same answer, with `Idempotent-Replayed: true`"
-    return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": text, "description": detail}]
+    names = ["RequestId"]
+    if route.idempotent:
+        names.append("IdempotencyKey")
+    if route.tagged:
+        names.append("IfNoneMatch" if route.method == "GET" else "IfMatch")
+    return [parameter(name) for name in names]
 
 
 def _responses(route: Route, shapes: Mapping[type, Json]) -> Json:
     responses: Json = {}
-    for status, out in route.answers.items():
-        response: Json = {"description": HTTPStatus(status).phrase}
+    for status, out in sorted(route.answers.items()):
+        response: Json = {"description": HTTPStatus(status).phrase, "headers": headers(*_header_names(route, status))}
         if isinstance(out, str):
             response["content"] = {out: {"schema": {"type": "string"}}}
+        elif out is dict:
+            response["content"] = {JSON: {"schema": {"type": "object"}}}
         elif out is not None:
-            response["content"] = {JSON: {"schema": shapes.get(out, {"type": "object"})}}
+            response["content"] = {JSON: {"schema": shapes[out], "example": example_of(out)}}
         responses[str(status)] = response
-    problem = {MEDIA_TYPE: {"schema": shapes[ProblemOut]}}
-    for status in sorted(route.problems):
-        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": problem}
-    return responses
+    return responses | {str(status): problem(status) for status in sorted(route.problems)}
+
+
+def _header_names(route: Route, status: int) -> list[str]:
+    names = []
+    if route.tagged and status != 204:
+        names.append("ETag")
+    if status in {201, 202}:
+        names.append("Location")
+    if route.idempotent:
+        names.append("IdempotentReplayed")
+    if route.access not in {Access.PUBLIC, Access.METRICS}:
+        names += ["RateLimit", "RateLimitPolicy"]
+    return names

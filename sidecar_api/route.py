@@ -24,7 +24,7 @@ Answers = Mapping[int, type | str | None]
 JSON = "application/json"
 RFC822 = "message/rfc822"
 
-COMMON = frozenset({400, 401, 403, 404, 422, 500, 503})
+COMMON = frozenset({400, 401, 403, 404, 422, 429, 500, 503})
 """Problems of any route that needs a token."""
 BODY = frozenset({413, 415})
 """Problems of a route with a body."""
@@ -51,6 +51,8 @@ class Route:
     tagged: bool = False
     """The answer has an ETag; a PATCH or DELETE keeps to `If-Match` (its handler calls `etags.must_match`)."""
     problems: frozenset[int] = COMMON
+    description: str = ""
+    """More than the summary says, where there is more to be known; in Markdown's `code` and **bold** alone."""
 
     @property
     def takes_body(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from pydantic import ConfigDict
+
 from sidecar_api.schemas.fields import Strict
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -20,12 +22,19 @@ class Applies(Protocol):
         """The object as it will be."""
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for member in schema.get("properties", {}).values():
+        member.pop("default", None)
+
+
 class Patch(Strict):
     """Changes to a frozen dataclass, by its field names.
 
     Every field has a default, which means nothing: only what the client named counts (`model_fields_set`). A field whose
     type has no None cannot be cleared. A member that is a change itself changes the object that stands there.
     """
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     def apply_to(self, thing: _Thing) -> _Thing:
         """The thing as it will be; a thing that is not changed is answered itself."""
