@@ -29,7 +29,9 @@ class ViolationOut(TypedDict):
     """One fault of a request."""
 
     path: str
+    """A JSON pointer into the body, `?name` for a query parameter, or a header field's name; empty is the whole body."""
     detail: str
+    """What is wrong with it, for people."""
 
 
 @exact
@@ -37,13 +39,21 @@ class ProblemOut(TypedDict):
     """A problem as it is sent."""
 
     type: str
+    """Always `about:blank`: `code` tells problems apart."""
     title: str
+    """The phrase of the status."""
     status: int
+    """The status, again."""
     code: str
+    """A stable word for programs."""
     detail: str
+    """What is wrong and what to do, for people."""
     request_id: NotRequired[str]
+    """As in `X-Request-ID`: the log tells more under it."""
     violations: NotRequired[list[ViolationOut]]
+    """Every fault that has a place."""
     parts: NotRequired[dict[str, str]]
+    """The ill parts of the relay and what ails them, at `/health/ready`."""
 
 
 @dataclass(frozen=True, slots=True)

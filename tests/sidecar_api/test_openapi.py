@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
 from sidecar_api import routes
 from sidecar_api.app import make_app
 from sidecar_api.auth import Access
@@ -64,6 +66,38 @@ def _dangling(node: object, document: object) -> list[str]:
             return [] if target is not None else [reference]
         return [one for value in node.values() for one in _dangling(value, document)]
     return [one for value in node for one in _dangling(value, document)] if isinstance(node, list) else []
+
+
+def test_the_document_is_valid_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(describe(GROUPS, "1")).validate()
+
+
+def test_every_convention_is_described() -> None:
+    document = describe(GROUPS, "1")
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    for route in ROUTES:
+        operation = document["paths"][route.path][route.method.lower()]
+        assert set(operation["tags"]) <= tags
+        given = {one.get("$ref", "").rpartition("/")[2] for one in operation["parameters"]}
+        assert "RequestId" in given
+        assert ("IdempotencyKey" in given) == route.idempotent
+        assert bool({"IfMatch", "IfNoneMatch"} & given) == route.tagged
+        assert (412 in route.problems) == (route.tagged and route.method != "GET")
+        assert (429 in route.problems) or route.access in {Access.PUBLIC, Access.METRICS}
+        assert ({413, 415} <= route.problems) == route.takes_body
+        for status, response in operation["responses"].items():
+            found = document["components"]["responses"][f"Problem{status}"] if "$ref" in response else response
+            assert "X-Request-ID" in found["headers"]
+            for content in found.get("content", {}).values():
+                assert "example" in content or content["schema"] in ({"type": "string"}, {"type": "object"})
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            assert content["example"]
+
+
+def test_docstrings_of_members_are_their_descriptions() -> None:
+    schemas = describe(GROUPS, "1")["components"]["schemas"]
+    assert schemas["ProblemOut"]["properties"]["code"]["description"].startswith("A stable word")
+    assert "title" not in schemas["ProblemOut"]["properties"]["code"]
 
 
 def test_the_query_of_a_listing_is_described() -> None:
