@@ -51,6 +51,7 @@ from relay.machine import (
 )
 from relay.maillog import LogFormat, MailLog
 from relay.metrics import Metrics
+from relay.model.event import Event
 from relay.model.tenant import Account
 from relay.workers.team import Team
 from relay.workers.worker import Worker
@@ -90,6 +91,7 @@ class Relay:
         self._door: SmtpDoor | None = None
         self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        store.on_held(self._tell_held)
         store.on_lost(lambda reason: end_process(reason, self.log))
         self._team = None if worker is None else Team(worker, self.metrics, self.ill_parts)
         store.on_ready(self.dispatcher.wake)
@@ -337,6 +339,11 @@ class Relay:
 
     async def _expire_behind_paused(self) -> None:
         await self.expiry.expire_behind(self.dispatcher.paused)
+
+    def _tell_held(self, events: Sequence[Event]) -> None:
+        self.log.events(events)
+        self.metrics.events(tuple(events))
+        self.metrics.held_after_deaths.inc(len(events))
 
     async def _remove_old(self) -> None:
         removed = await self.retention.run()

@@ -98,6 +98,11 @@ class Metrics:
             ["part"],
             registry=r,
         )
+        self.held_after_deaths = Counter(
+            "stagepost_held_after_deaths",
+            "Recipients held because the relay died with them again and again",
+            registry=r,
+        )
         self.retention_removed = Counter(
             "stagepost_retention_removed", "What was removed because it was kept long enough", ["part"], registry=r
         )

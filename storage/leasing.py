@@ -15,12 +15,11 @@ from relay.clock import MINUTE
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.limit import Slots
 from relay.model.message import Message, Recipient
-from storage.accepting import ready_notes
 from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
 from storage.windows import Division, Limit, Meter, divide
-from storage.work import Row, Values, Work, execute, fetch, notify
+from storage.work import Row, Values, Work, execute, fetch
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
@@ -253,11 +252,3 @@ def renew(deliveries: Sequence[LeasedDelivery], lease: Values) -> Work[frozenset
     """Extend leases; the ids of those still held."""
     rows = yield from fetch("renew_deliveries", lease, fences(deliveries))
     return frozenset(delivery_id(message, number) for message, number in rows)
-
-
-def recover(statement: str, lease: Values) -> Work[Sequence[tuple[str, int]]]:
-    """Make the deliveries of dead leases ready again: queue key and due time of each."""
-    rows = yield from fetch(statement, lease)
-    ready = [(queue_key, due) for queue_key, due in rows]
-    yield from notify(ready_notes(ready))
-    return ready

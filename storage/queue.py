@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from relay.clock import Clock
 from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
+from relay.model.event import Event
 from relay.model.explanation import LimitStanding
 from relay.model.limit import Slots
 from relay.model.queue_key import QueueKey
-from storage import leasing, limiting, settling
+from storage import leasing, limiting, recovering, settling
 from storage.accepting import accept_messages
 from storage.cache import Cache
 from storage.database import Database
@@ -23,6 +24,8 @@ ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
 OpenCallback = Callable[[str], None]
 """Told of the key of a limit under which a slot was given back."""
+HeldCallback = Callable[[Sequence[Event]], None]
+"""Told of what was held because its holders died: the events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Queue:
         cache: Cache,
         on_ready: ReadyCallback,
         on_open: OpenCallback,
+        on_held: HeldCallback,
         lengths: Lengths = LENGTHS,
     ) -> None:
         """`cache` is the configuration's: it says what limits an account has."""
@@ -68,6 +72,7 @@ class Queue:
         self._cache = cache
         self._on_ready = on_ready
         self._on_open = on_open
+        self._on_held = on_held
         self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
 
@@ -130,11 +135,14 @@ class Queue:
 
     async def _recover(self, statement: str, holder: str | None = None) -> int:
         lease = self._lease_values()
-        ready = await self._database.write(leasing.recover(statement, {**lease, "holder": holder or self._holder}))
+        values = {**lease, "holder": holder or self._holder}
+        recovered = await self._database.write(recovering.recover(statement, values))
         await self._database.write(limiting.stamp_strays(self._lease_values()))
-        for queue_key, due in ready:
+        for queue_key, due in recovered.ready:
             self._on_ready(queue_key, due)
-        return len(ready)
+        if recovered.held:
+            self._on_held(recovered.held)
+        return len(recovered.ready)
 
     async def heads(self) -> Sequence[QueueHead]:
         """See MessageQueue."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from relay import contracts
 from relay.clock import Clock
 from relay.errors import RelayError, StoreError, StoreUnavailable
+from relay.model.event import Event
 from storage.archive import Archive
 from storage.cipher import Cipher, key_id_of, make_keys, read_keys
 from storage.contents import Chunks, Contents, Files
@@ -20,7 +21,7 @@ from storage.durability import Durability
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
 from storage.pulse import Pulse
-from storage.queue import OpenCallback, Queue, ReadyCallback
+from storage.queue import HeldCallback, OpenCallback, Queue, ReadyCallback
 from storage.retention import Retention, Terms
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
@@ -74,6 +75,8 @@ class Store:
         self._callbacks: list[ReadyCallback] = []
         self._open_callbacks: list[OpenCallback] = []
         self._lost_callbacks: list[Callable[[str], None]] = []
+        self._held_callbacks: list[HeldCallback] = []
+        self._held_before: list[Event] = []
         self._catching_up: asyncio.Task[None] | None = None
 
     def on_ready(self, callback: ReadyCallback) -> None:
@@ -87,6 +90,12 @@ class Store:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have told that tenants, accounts, credentials or tokens have changed."""
         self._directory.cache.on_forget.append(callback)
+
+    def on_held(self, callback: HeldCallback) -> None:
+        """Have told what was held because whoever attempted it died, again and again; also what was held at the opening."""
+        self._held_callbacks.append(callback)
+        if self._held_before:
+            callback(self._held_before)
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Have told that nothing can be kept any more, and why: this process must end."""
@@ -163,6 +172,13 @@ class Store:
         """Pass it on."""
         for callback in self._open_callbacks:
             callback(limit_key)
+
+    def tell_held(self, events: Sequence[Event]) -> None:
+        """Pass it on, or keep it for whoever asks."""
+        if not self._held_callbacks:
+            self._held_before += events
+        for callback in self._held_callbacks:
+            callback(events)
 
     def tell_lost(self, reason: str) -> None:
         """Pass it on."""
@@ -265,6 +281,10 @@ async def _assemble(
         for store in told:
             store.tell_open(limit_key)
 
+    def tell_held(events: Sequence[Event]) -> None:
+        for store in told:
+            store.tell_held(events)
+
     pulse = Pulse(database, clock)
     queue = Queue(
         pulse,
@@ -274,6 +294,7 @@ async def _assemble(
         cache=directory.cache,
         on_ready=tell_ready,
         on_open=tell_open,
+        on_held=tell_held,
         lengths=lengths,
     )
     is_used = await database.read(fetch_one("is_used"))

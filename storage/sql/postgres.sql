@@ -46,14 +46,14 @@ RETURNING deliveries.priority, deliveries.due, deliveries.message_id, deliveries
 
 -- recover: make the deliveries of dead leases ready again
 -- differs because others recover at the same time
-UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL, deaths = deliveries.deaths + 1
 FROM (
     SELECT message_id, number FROM deliveries
     WHERE state = 'leased' AND lease_until <= {lease_clock}
     FOR UPDATE SKIP LOCKED
 ) AS dead
 WHERE deliveries.message_id = dead.message_id AND deliveries.number = dead.number
-RETURNING deliveries.queue_key, deliveries.due;
+RETURNING {orphan_columns};
 
 -- settle_deliveries: what attempts led to, only for whom the lease is still theirs
 -- differs because two deliveries of one message may be settled at the same time: the messages are locked, so that the states
@@ -69,7 +69,8 @@ UPDATE deliveries SET
     due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
     attempt = deliveries.attempt - given.uncounted,
     holder = NULL,
-    lease_until = NULL
+    lease_until = NULL,
+    deaths = 0
 FROM given JOIN locked ON locked.id = given.message_id
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number

@@ -122,13 +122,28 @@ WHERE deliveries.message_id = given.message_id
     AND deliveries.holder = :holder
 RETURNING deliveries.message_id, deliveries.number;
 
+-- {orphan_columns}: of deliveries whose holder is dead, in the order of recovering._Orphan
+deliveries.queue_key, deliveries.due, deliveries.message_id, deliveries.number, deliveries.tenant_id, deliveries.deaths
+
+-- postpone_deliveries: those that are to be tried alone, so many µs from now
+-- rows: message_id text, number bigint, pause bigint
+UPDATE deliveries SET due = {wall_clock} + given.pause
+FROM given
+WHERE deliveries.message_id = given.message_id AND deliveries.number = given.number;
+
+-- hold_deliveries: until somebody has looked; then they may die as often again
+-- rows: message_id text, number bigint
+UPDATE deliveries SET state = 'held', deaths = 0
+FROM given
+WHERE deliveries.message_id = given.message_id AND deliveries.number = given.number;
+
 -- release_holder: the leases of a process that is dead, or of an instance at its start: its own and its workers'
-UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL, deaths = deaths + 1
 WHERE state = 'leased' AND (
     holder = :holder
     OR substr(holder, 1, length(CAST(:holder AS TEXT)) + 1) = CAST(:holder AS TEXT) || '.'
 )
-RETURNING queue_key, due;
+RETURNING {orphan_columns};
 
 -- open_deliveries: how many deliveries are not done
 SELECT

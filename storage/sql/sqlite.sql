@@ -46,15 +46,15 @@ RETURNING deliveries.priority, deliveries.due, deliveries.message_id, deliveries
 
 -- recover: make the deliveries of dead leases ready again
 -- differs because nothing is locked by others
-UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL, deaths = deaths + 1
 WHERE state = 'leased' AND lease_until <= :boot
-RETURNING queue_key, due;
+RETURNING {orphan_columns};
 
 -- release_all: at the start, every lease is dead
 -- differs because the file's lock proves that no other instance is there to hold one
-UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL
+UPDATE deliveries SET state = 'ready', holder = NULL, lease_until = NULL, deaths = deaths + 1
 WHERE state = 'leased'
-RETURNING queue_key, due;
+RETURNING {orphan_columns};
 
 -- settle_deliveries: what attempts led to, only for whom the lease is still theirs
 -- differs because nothing is locked by others
@@ -65,7 +65,8 @@ UPDATE deliveries SET
     due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
     attempt = deliveries.attempt - given.uncounted,
     holder = NULL,
-    lease_until = NULL
+    lease_until = NULL,
+    deaths = 0
 FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class RelayProcess:
             (self.directory / "relay.log").open("ab") as log,
         ):
             notify.bind(notify_path)
-            notify.settimeout(START_WITHIN)
+            notify.settimeout(0.1)
             self.process = subprocess.Popen(
                 [*self.command, "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
@@ -96,12 +97,11 @@ class RelayProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {}), "NOTIFY_SOCKET": notify_path},
             )
-            try:
-                while b"READY=1" not in notify.recv(4096):
-                    pass
-            except TimeoutError:
-                self.kill()
-                raise AssertionError(f"the relay was not ready within {START_WITHIN} s:\n{self.log}") from None
+            deadline = time.monotonic() + START_WITHIN
+            while not _is_told_ready(notify):
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
+                    raise AssertionError(f"the relay was not ready within {START_WITHIN} s:\n{self.log}")
 
     def stop(self, within: float = 30.0) -> int:
         """SIGTERM, and the exit code."""
@@ -148,6 +148,13 @@ class RelayProcess:
 
     def __exit__(self, *exc: object) -> None:
         self.kill()
+
+
+def _is_told_ready(notify: socket.socket) -> bool:
+    try:
+        return b"READY=1" in notify.recv(4096)
+    except TimeoutError:
+        return False
 
 
 def _answer(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:

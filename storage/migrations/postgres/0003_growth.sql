@@ -55,3 +55,6 @@ ALTER TABLE deliveries ADD COLUMN expires_at BIGINT;
 UPDATE deliveries SET expires_at = (SELECT messages.expires_at FROM messages WHERE messages.id = deliveries.message_id)
 WHERE state <> 'done';
 CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state = 'ready' AND expires_at IS NOT NULL;
+
+-- How many holders in a row have died with it, without an outcome in between: after some it is held.
+ALTER TABLE deliveries ADD COLUMN deaths BIGINT NOT NULL DEFAULT 0 CHECK (deaths >= 0);
