@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+PAUSE = 0.02
+"""Seconds until a client that was refused tries again."""
 
 
 @dataclass
@@ -22,6 +26,8 @@ class Injector:
     prefix: str
     padding: str = "x" * 70 + "\r\n"
     acknowledged: list[str] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    """By door and code."""
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
 
     async def run(self, smtp: int, rest: int, until: asyncio.Event) -> None:
@@ -43,11 +49,15 @@ class Injector:
             await _say(reader, writer, "EHLO injector.test")
             while True:
                 name = self._name()
-                await _say(reader, writer, "MAIL FROM:<a@sender.test>")
-                await _say(reader, writer, f"RCPT TO:<{name}@receiver.test>")
-                await _say(reader, writer, "DATA")
                 body = f"From: a@sender.test\r\nSubject: {name}\r\n\r\n{self.padding * 10}."
-                if (await _say(reader, writer, body)).startswith("250"):
+                for line in ("MAIL FROM:<a@sender.test>", f"RCPT TO:<{name}@receiver.test>", "DATA", body):
+                    reply = await _say(reader, writer, line)
+                    if reply[0] not in "23":
+                        self.refused[f"smtp {reply[:3]}"] += 1
+                        await asyncio.sleep(PAUSE)  # as a client does that is told to come again
+                        await _say(reader, writer, "RSET")
+                        break
+                else:
                     self.acknowledged.append(name)
         finally:
             writer.close()
@@ -78,6 +88,9 @@ class Injector:
                 await reader.readexactly(length)
                 if head.startswith(b"HTTP/1.1 202"):
                     self.acknowledged.append(name)
+                else:
+                    self.refused[f"rest {head[9:12].decode()}"] += 1
+                    await asyncio.sleep(PAUSE)
         finally:
             writer.close()
 
