@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from relay.model.tenant import IDENTIFIER, USERNAME
 from sidecar_api.problems import MEDIA_TYPE
-from sidecar_api.request_ids import PATTERN
 from sidecar_api.shapes import Json
 
 INTRODUCTION = """\
@@ -39,8 +38,8 @@ def _parameter(name: str, schema: Json, description: str) -> Json:
 PARAMETERS: dict[str, Json] = {
     "RequestId": _parameter(
         "X-Request-ID",
-        {"type": "string", "pattern": f"^{PATTERN}$"},
-        "An id of the client's for this request; without one that is well-formed the relay makes one",
+        _TEXT,
+        "An id of the client's for this request, 1 to 128 of `A-Z a-z 0-9 . _ -`; else the relay makes one",
     ),
     "IdempotencyKey": _parameter(
         "Idempotency-Key",

@@ -9,11 +9,10 @@ import secrets
 from aiohttp import web
 
 REQUEST_ID = "X-Request-ID"
-PATTERN = r"[A-Za-z0-9._-]{1,128}"
 SERVER = "Stagepost"
 """What every answer says of its server: no versions."""
 
-_GIVEN = re.compile(PATTERN)
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PREFIX = secrets.token_hex(4)
 _COUNTER = itertools.count(1)
 
