@@ -165,12 +165,13 @@ def write_attempt(message: str, delivery: int, number: int, holder: str, attempt
         int(attempt.reused),
         None if fault is None else write_json([fault.category, fault.phase, write_reply(fault.reply), fault.detail]),
         write_json([[o.position, o.verdict, write_reply(o.reply), o.category, o.phase] for o in attempt.outcomes]),
+        "\n".join(attempt.transcript) or None,
     )
 
 
 def read_attempt(row: Row) -> Attempt:
     """A row of attempts_of."""
-    outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault = row
+    outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault, transcript = row
     return Attempt(
         tuple(
             RecipientOutcome(position, Verdict(verdict), _read_reply(reply), Category(category), Phase(phase))
@@ -183,6 +184,7 @@ def read_attempt(row: Row) -> Attempt:
         tls,
         bool(reused),
         _read_fault(fault),
+        tuple(transcript.split("\n")) if transcript else (),
     )
 
 

@@ -98,7 +98,7 @@ def events(session: Session, message: str, tenant: str | None) -> None:
 def attempts(session: Session, message: str, tenant: str | None) -> None:
     """The tries to send a message, in order."""
     found = session.request("GET", _path(message, "attempts"), query={"tenant": tenant})
-    session.show(found, lambda found: show_rows(map(_attempt, found["items"]), ATTEMPTS))
+    session.show(found, lambda found: _show_attempts(found["items"]))
 
 
 @command.command("content")
@@ -165,13 +165,22 @@ def _show_explanation(found: Any) -> None:
         show_rows(one["reasons"], REASONS)
     if found["attempts"]:
         click.echo()
-        show_rows([_attempt(one) for one in found["attempts"]], ATTEMPTS)
+        _show_attempts(found["attempts"])
 
 
 def _show_one(found: Any) -> None:
     show_facts({name: value for name, value in found.items() if name != "recipients"})
     click.echo()
     show_rows(found["recipients"], RECIPIENTS)
+
+
+def _show_attempts(attempts: Any) -> None:
+    """Each on one line, then what was said in each."""
+    show_rows([_attempt(one) for one in attempts], ATTEMPTS)
+    for one in attempts:
+        if one["transcript"]:
+            click.echo()
+            show_rows([{"said": line} for line in one["transcript"]], {one["started_at"]: "said"})
 
 
 def _attempt(attempt: Any) -> dict[str, Any]:

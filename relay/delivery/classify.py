@@ -191,7 +191,7 @@ def _asked(reply: Reply) -> Asked | None:
 def judge_error(error: BaseException, phase: Phase) -> AccountFault | None:
     """The account's fault that an error before MAIL is; None for one that the network cannot have made."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        reply = _foreign_reply(error)
+        reply = foreign_reply(error.code, error.message)
         if reply is None:
             return AccountFault(Category.PROTOCOL, phase, None, f"in {phase}: not a reply of SMTP")
         return _fault(session_category(reply, phase), phase, reply)
@@ -255,9 +255,9 @@ def _look_up(error: BaseException) -> tuple[Category, str] | None:
     return None
 
 
-def _foreign_reply(error: aiosmtplib.SMTPResponseException) -> Reply | None:
-    """The reply in an error of aiosmtplib; None where it was no reply at all (the library then says -1)."""
-    return read_reply(error.code, error.message) if 200 <= error.code <= 599 else None
+def foreign_reply(code: int, text: str) -> Reply | None:
+    """A reply as aiosmtplib has it; None where it was no reply at all (the library then says -1)."""
+    return read_reply(code, text) if 200 <= code <= 599 else None
 
 
 def _refused(reply: Reply, phase: Phase) -> str:

@@ -16,10 +16,11 @@ from typing import cast
 
 import aiosmtplib
 
-from relay.delivery.classify import judge_error
+from relay.delivery.classify import foreign_reply, judge_error
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.guard import Guard, NotPublic
 from relay.delivery.timeouts import Timeouts
+from relay.delivery.transcript import Transcript
 from relay.model.delivery import AccountFault, Category, Phase
 from relay.model.tenant import Account, TlsMode
 
@@ -90,10 +91,12 @@ class Connector:
         self._tls = tls or ssl.create_default_context()
         self._tls.minimum_version = max(self._tls.minimum_version, ssl.TLSVersion.TLSv1_2)
 
-    async def connect(self, account: Account, timeouts: Timeouts | None = None) -> Connection:
+    async def connect(
+        self, account: Account, timeouts: Timeouts | None = None, transcript: Transcript | None = None
+    ) -> Connection:
         """A new connection; raises ConnectFailed with the phase reached and what was said there."""
         timeouts = timeouts or self.timeouts
-        opening = _Opening(account, self._ehlo_name, self._tls, timeouts)
+        opening = _Opening(account, self._ehlo_name, self._tls, timeouts, transcript or Transcript())
         try:
             sock = await self._reach(account, timeouts.connect)
             return await opening.open(sock)
@@ -130,8 +133,11 @@ class Connector:
 class _Opening:
     """One way from a TCP connection to a connection ready for mail; `phase` is how far it has come."""
 
-    def __init__(self, account: Account, ehlo_name: str, tls: ssl.SSLContext, timeouts: Timeouts) -> None:
+    def __init__(
+        self, account: Account, ehlo_name: str, tls: ssl.SSLContext, timeouts: Timeouts, transcript: Transcript
+    ) -> None:
         self.phase = Phase.CONNECT
+        self._transcript = transcript
         self._account = account
         self._ehlo_name = ehlo_name
         self._tls = tls
@@ -149,6 +155,7 @@ class _Opening:
         account = self._account
         implicit = account.tls is TlsMode.IMPLICIT
         peer = sock.getpeername()[0]
+        self._transcript.note(f"connected to {peer}")
         client = aiosmtplib.SMTP(
             hostname=account.host,
             sock=sock,
@@ -161,7 +168,7 @@ class _Opening:
         if implicit:
             self.phase = Phase.TLS
         try:
-            await self._step(client.connect())
+            await self._step(client.connect())  # with the greeting
             await self._greet(client)
             if account.tls is TlsMode.STARTTLS:
                 await self._secure(client)
@@ -172,19 +179,29 @@ class _Opening:
             raise
         return self._take_over(client, peer)
 
-    async def _step(self, step: Coroutine[None, None, object]) -> None:
-        async with asyncio.timeout(self._timeouts.greeting):
-            await step
+    async def _step(self, step: Coroutine[None, None, aiosmtplib.SMTPResponse], command: bytes = b"") -> None:
+        """One answer of the server; `command` as the transcript shows what the step says."""
+        if command:
+            self._transcript.sent(command)
+        try:
+            async with asyncio.timeout(self._timeouts.greeting):
+                response = await step
+        except aiosmtplib.SMTPResponseException as refused:
+            if (reply := foreign_reply(refused.code, refused.message)) is not None:
+                self._transcript.heard(reply)
+            raise
+        if (reply := foreign_reply(response.code, response.message)) is not None:
+            self._transcript.heard(reply)
 
     async def _greet(self, client: aiosmtplib.SMTP) -> None:
         """EHLO, or HELO for a server that knows no better (RFC 5321 §4.1.1.1)."""
         self.phase = Phase.EHLO
         try:
-            await self._step(client.ehlo())
+            await self._step(client.ehlo(), b"EHLO %b\r\n" % self._ehlo_name.encode())
         except aiosmtplib.SMTPHeloError as refused:
             if not 500 <= refused.code <= 504:
                 raise
-            await self._step(client.helo())
+            await self._step(client.helo(), b"HELO %b\r\n" % self._ehlo_name.encode())
 
     async def _secure(self, client: aiosmtplib.SMTP) -> None:
         self.phase = Phase.TLS
@@ -193,7 +210,7 @@ class _Opening:
                 Category.TLS, Phase.TLS, None, "the server does not offer STARTTLS, which the account demands"
             )
             raise ConnectFailed(fault)
-        await self._step(client.starttls())
+        await self._step(client.starttls(), b"STARTTLS\r\n")
 
     async def _authenticate(self, client: aiosmtplib.SMTP) -> None:
         """PLAIN, else LOGIN. One try: a second one with the same password only brings a lock-out nearer."""
@@ -209,7 +226,7 @@ class _Opening:
         offered = {method.lower() for method in client.server_auth_methods}
         if "plain" in offered:
             try:
-                await self._step(client.auth_plain(account.user, account.password))
+                await self._step(client.auth_plain(account.user, account.password), b"AUTH PLAIN ***\r\n")
             except aiosmtplib.SMTPAuthenticationError as refused:
                 if refused.code != 504 or "login" not in offered:  # 504: offered, but not implemented (RFC 4954 §4)
                     raise
@@ -218,7 +235,7 @@ class _Opening:
         if "login" not in offered:
             fault = AccountFault(Category.AUTH, Phase.AUTH, None, "the server offers neither AUTH PLAIN nor AUTH LOGIN")
             raise ConnectFailed(fault)
-        await self._step(client.auth_login(account.user, account.password))
+        await self._step(client.auth_login(account.user, account.password), b"AUTH LOGIN ***\r\n")
 
     def _take_over(self, client: aiosmtplib.SMTP, peer: str) -> Connection:
         """From here on the transport's bytes come to our protocol; nothing is awaited in between, so none is missed."""
@@ -226,11 +243,14 @@ class _Opening:
         dialogue = Dialogue(transport)
         transport.set_protocol(dialogue)
         ssl_object = transport.get_extra_info("ssl_object")
+        tls = ssl_object.version() if ssl_object is not None else None
+        if tls is not None:
+            self._transcript.note(f"secured by {tls}")
         return Connection(
             dialogue,
             pool_key(self._account),
             Extensions.of(client.esmtp_extensions),
             peer,
-            ssl_object.version() if ssl_object is not None else None,
+            tls,
             self._account.max_messages_per_connection,
         )

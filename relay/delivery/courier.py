@@ -9,6 +9,7 @@ from relay.contracts import ContentStore
 from relay.delivery.connection import ConnectFailed, Connection
 from relay.delivery.pool import Pool
 from relay.delivery.transaction import Transaction
+from relay.delivery.transcript import Transcript
 from relay.model.delivery import Attempt, LeasedDelivery, Phase, RecipientOutcome, Verdict
 from relay.model.reply_rule import ReplyRule
 from relay.model.tenant import Account, AccountKind
@@ -34,16 +35,21 @@ class Courier:
         if account.kind is AccountKind.CAPTURE:
             return self._capture(delivery, started_at)
         next_hop = f"{account.host}:{account.port}"
+        transcript = Transcript()
         try:
-            connection = self._pool.take(account) or await self._pool.open(account)
+            connection = self._pool.take(account) or await self._pool.open(account, transcript)
             reused = connection.messages > 0
-            transaction = await self._transact(connection, delivery)
+            transaction = await self._transact(connection, delivery, transcript)
             if reused and transaction.is_stale:
                 reused = False
-                connection = await self._pool.open(account)
-                transaction = await self._transact(connection, delivery)
+                connection = await self._pool.open(account, transcript)
+                transaction = await self._transact(connection, delivery, transcript)
         except ConnectFailed as failed:
-            return Attempt((), started_at, self._clock.now(), next_hop, fault=failed.fault)
+            transcript.failed(failed.fault.detail)
+            now, lines = self._clock.now(), transcript.lines()
+            return Attempt((), started_at, now, next_hop, fault=failed.fault, transcript=lines)
+        if transaction.fault is not None:
+            transcript.failed(transaction.fault.detail)
         return Attempt(
             tuple(transaction.outcomes),
             started_at,
@@ -53,14 +59,16 @@ class Courier:
             connection.tls,
             reused,
             transaction.fault,
+            transcript.lines(),
         )
 
     async def close(self) -> None:
         """Say QUIT on the connections kept. To be called when no attempt runs any more."""
         await self._pool.close()
 
-    async def _transact(self, connection: Connection, delivery: LeasedDelivery) -> Transaction:
+    async def _transact(self, connection: Connection, delivery: LeasedDelivery, transcript: Transcript) -> Transaction:
         connection.messages += 1
+        connection.dialogue.transcript = transcript
         transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts, self._rules)
         await transaction.run()
         if transaction.is_clean:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from relay.delivery.replies import BadReply, DialogueError, ReplyReader
+from relay.delivery.transcript import Transcript
 from relay.model.reply import Reply
 
 
@@ -25,7 +26,9 @@ class NoReply(DialogueError):
 
 
 class Dialogue(asyncio.Protocol):
-    """`on_broken` is called when the server speaks unasked, and in any case when the connection is lost."""
+    """`on_broken` is called when the server speaks unasked, and in any case when the connection is lost.
+
+    `transcript` is that of the mail under way."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
@@ -40,6 +43,7 @@ class Dialogue(asyncio.Protocol):
         self._paused = False
         self._quitting = False
         self.is_lost = False
+        self.transcript = Transcript()
         self.on_broken: Callable[[], None] | None = None
 
     # -- what the transaction uses ------------------------------------------------------------------------------------
@@ -64,6 +68,7 @@ class Dialogue(asyncio.Protocol):
         self.check_silence()
         self._owed += len(lines)
         self._transport.write(data)
+        self.transcript.sent(data)
 
     def end_content(self, data: bytes) -> None:
         """Write the last of the content with its end; the server owes the verdict."""
@@ -73,13 +78,19 @@ class Dialogue(asyncio.Protocol):
 
     def take_reply(self) -> Reply | None:
         """The next reply if it is there."""
-        return self._replies.popleft() if self._replies else None
+        if not self._replies:
+            return None
+        reply = self._replies.popleft()
+        self.transcript.heard(reply)
+        return reply
 
     async def reply(self, patience: float) -> Reply:
         """The next reply, within `patience` seconds; what has come already comes out even of a lost connection."""
         while not self._replies:  # writing that goes on wakes as well
             await self._wait(patience)
-        return self._replies.popleft()
+        reply = self._replies.popleft()
+        self.transcript.heard(reply)
+        return reply
 
     async def stream(self, data: bytes, patience: float) -> None:
         """Write a part of the content and wait until the peer takes more; `patience` is for no progress at all."""

@@ -10,6 +10,7 @@ import asyncio
 
 from relay.clock import SECOND, Clock
 from relay.delivery.connection import Connection, Connector, PoolKey, pool_key
+from relay.delivery.transcript import Transcript
 from relay.model.tenant import Account
 
 CONNECTION_TTL = 300 * SECOND
@@ -66,9 +67,9 @@ class Pool:
             self.retire(connection)
         return None
 
-    async def open(self, account: Account) -> Connection:
+    async def open(self, account: Account, transcript: Transcript) -> Connection:
         """A new connection; raises ConnectFailed."""
-        connection = await self._connector.connect(account)
+        connection = await self._connector.connect(account, transcript=transcript)
         connection.opened_at = self._clock.boot()
         self._open.add(connection)
         connection.dialogue.on_broken = lambda: self._broken(connection)

@@ -86,7 +86,7 @@ class Transaction:
         except DialogueError as error:
             self._dialogue.abort()
             self.is_stale = not self._heard and isinstance(error, ConnectionLost)
-            self._conclude(*judge_break(error, self._phase))
+            self._break_off(error, self._phase)
         except asyncio.CancelledError:
             self._dialogue.abort()
             if self._open and self._phase is not Phase.DOT:
@@ -225,7 +225,7 @@ class Transaction:
     async def _send_content(self) -> None:
         content = self._delivery.content
         if content is not None and len(content) <= WHOLE:
-            self._dialogue.end_content(stuff_whole(content))
+            self._end_content(stuff_whole(content))
             self._phase = Phase.DOT
             return
         self._phase = Phase.BODY
@@ -234,8 +234,12 @@ class Transaction:
             await self._send_piece(content, stuffer)
         else:
             await self._send_stream(stuffer)
-        self._dialogue.end_content(stuffer.end())
+        self._end_content(stuffer.end())
         self._phase = Phase.DOT
+
+    def _end_content(self, data: bytes) -> None:
+        self._dialogue.end_content(data)
+        self._dialogue.transcript.sent(b"[%d octets]\r\n" % self._delivery.message.size)
 
     async def _send_stream(self, stuffer: DotStuffer) -> None:
         message = self._delivery.message
@@ -260,6 +264,7 @@ class Transaction:
     async def _lone_dot(self) -> bool:
         """The server takes content although it took no recipient: an empty mail ends that (RFC 2920 §3.1)."""
         self._dialogue.end_content(b".\r\n")
+        self._dialogue.transcript.sent(b".\r\n")
         reply = await self._dialogue.reply(self._timeouts.dot)
         return reply.code != 421 and (reply.is_transient or reply.is_permanent)
 
@@ -292,6 +297,12 @@ class Transaction:
         for recipient in tuple(self._open.values()):
             self._record(recipient, judgement, reply, self._phase)
 
+    def _break_off(self, error: DialogueError, phase: Phase) -> None:
+        """The dialogue ended before its time: what that means for those without an outcome."""
+        judgement, reply = judge_break(error, phase)
+        self._dialogue.transcript.failed(reply.text)
+        self._conclude(judgement, reply)
+
     def _forget(self) -> None:
         """Take back what replies out of step seemed to say."""
         self.outcomes = [outcome for outcome in self.outcomes if outcome.reply is _NO_SMTPUTF8]
@@ -303,7 +314,7 @@ class Transaction:
         """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
         if (reply := self._dialogue.take_reply()) is not None:
             self._conclude(self._judge(reply, Phase.DOT), reply)
-        self._conclude(*judge_break(ConnectionLost("attempt cut short"), Phase.DOT))
+        self._break_off(ConnectionLost("attempt cut short"), Phase.DOT)
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()

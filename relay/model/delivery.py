@@ -183,6 +183,8 @@ class Attempt:
     reused: bool = False
     """Whether the connection had carried mail before."""
     fault: AccountFault | None = None
+    transcript: tuple[str, ...] = ()
+    """What was said, line by line (relay.delivery.transcript)."""
 
 
 @quick

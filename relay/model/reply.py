@@ -36,7 +36,8 @@ class Reply:
 
     def __str__(self) -> str:
         """As it stands on the wire, on one line."""
-        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+        start = f"{self.code} {self.enhanced}" if self.enhanced else f"{self.code}"
+        return f"{start} {self.text}" if self.text else start
 
 
 def read_reply(code: int, text: str) -> Reply:

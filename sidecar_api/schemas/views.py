@@ -263,11 +263,12 @@ class FaultOut(TypedDict):
                 "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
             }
         ],
+        "transcript": ["0 > MAIL FROM:<sales@example.org> SIZE=4096", "31 < 250 2.1.0 ok"],
     }
 )
 @exact
 class AttemptOut(TypedDict):
-    """One try."""
+    """One try. `transcript`: milliseconds since it began, who spoke (`>` we, `<` the server), and what."""
 
     started_at: str
     finished_at: str
@@ -277,6 +278,7 @@ class AttemptOut(TypedDict):
     reused: bool
     fault: FaultOut | None
     outcomes: list[OutcomeOut]
+    transcript: list[str]
 
 
 @exact
@@ -384,4 +386,5 @@ def attempt_out(attempt: Attempt) -> AttemptOut:
         if fault is None
         else FaultOut(category=fault.category, phase=fault.phase, reply=reply_out(fault.reply), detail=fault.detail),
         outcomes=[_outcome_out(one) for one in attempt.outcomes],
+        transcript=list(attempt.transcript),
     )

@@ -60,7 +60,7 @@ SELECT sequence, kind, at, tenant_id, message_id, recipient, facts FROM events
 WHERE message_id = :message ORDER BY sequence;
 
 -- attempts_of: the attempts of a message in order
-SELECT outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault FROM attempts
+SELECT outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault, transcript FROM attempts
 WHERE message_id = :message ORDER BY sequence;
 
 -- deliveries_of: the deliveries of a message

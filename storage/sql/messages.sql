@@ -56,10 +56,11 @@ INSERT INTO events (tenant_id, message_id, recipient, kind, at, facts)
 SELECT tenant_id, message_id, recipient, kind, at, facts FROM given;
 
 -- insert_attempts: what was tried
--- rows: message_id text, delivery bigint, number bigint, holder text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text
+-- rows: message_id text, delivery bigint, number bigint, holder text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text
 INSERT INTO attempts
-    (message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes)
-SELECT message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes
+    (message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript)
+SELECT
+    message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript
 FROM given;
 
 -- change_recipients: new states, each only from a state that may pass into it (`sources` names them)

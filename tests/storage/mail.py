@@ -106,6 +106,7 @@ def settled(delivery: LeasedDelivery, *states: RecipientState, due: int | None =
             now,
             now,
             "mx.example.com:25",
+            transcript=("0 > MAIL FROM:<sender@example.org>", "1 < 250 2.1.0 ok"),
         ),
         slots=delivery.slots,
     )

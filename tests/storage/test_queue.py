@@ -142,7 +142,9 @@ async def test_three_answers_in_one_transaction(store: Store) -> None:
     assert (await store.archive.message(TENANT, delivery.message.id)).message.state is MessageState.PARTIAL
     kinds = [event.kind for event in await store.archive.events(TENANT, delivery.message.id)]
     assert kinds[:4] == [EventKind.ACCEPTED, EventKind.SENT, EventKind.FAILED, EventKind.DEFERRED]
-    assert len(await store.archive.attempts(TENANT, delivery.message.id)) == 2
+    attempts = await store.archive.attempts(TENANT, delivery.message.id)
+    assert len(attempts) == 2
+    assert all(attempt.transcript == ("0 > MAIL FROM:<sender@example.org>", "1 < 250 2.1.0 ok") for attempt in attempts)
 
 
 async def test_a_stale_settlement_writes_nothing(store: Store) -> None:

@@ -58,3 +58,6 @@ CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state = 'ready
 
 -- How many holders in a row have died with it, without an outcome in between: after some it is held.
 ALTER TABLE deliveries ADD COLUMN deaths BIGINT NOT NULL DEFAULT 0 CHECK (deaths >= 0);
+
+-- What was said in a try, a line for each line of it.
+ALTER TABLE attempts ADD COLUMN transcript TEXT;
