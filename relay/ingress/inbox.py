@@ -62,11 +62,13 @@ class Inbox(asyncio.StreamReader):
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        self._waiter = waiter = self._loop.create_future()
+        waiter = self._loop.create_future()
         if self._exception is not None:
             waiter.set_exception(self._exception)
         elif self._eof:
             waiter.set_result(None)
+        else:  # to be woken; what is done already must not be, a second end would fail
+            self._waiter = waiter
         return waiter
 
     def forget(self) -> None:

@@ -175,3 +175,20 @@ async def test_what_is_refused_is_told(open_door: OpenADoor) -> None:
         "rejected 127.0.0.1 loopback <> 553",
         "rejected 127.0.0.1 loopback <a@b.example> 552",
     ]
+
+
+async def test_a_client_that_ends_before_it_is_waited_for_again_is_forgotten(open_door: OpenADoor) -> None:
+    """Its end is known when the session comes back from the commit; the connection's own end comes after."""
+    door = await open_door()
+    door.intake.gate = asyncio.Event()
+    client = await door.greeted()
+    await client.envelope()
+    client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    client.writer.write_eof()
+    async with asyncio.timeout(WITHIN):
+        await door.intake.at_commit.wait()
+        (session,) = door.door._sessions
+        while not session._reader._eof:
+            await asyncio.sleep(0)
+    door.intake.gate.set()
+    await door.until_empty()
