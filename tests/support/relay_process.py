@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -117,6 +118,15 @@ class RelayProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def kill_one(self, pid: int) -> None:
+        """SIGKILL to one of its processes; returns when it has ended."""
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [], 10)
+        finally:
+            os.close(descriptor)
 
     def cli(self, *arguments: str, stdin: str = "") -> Any:
         """A command of the CLI with --json; what it printed, parsed."""
