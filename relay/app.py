@@ -256,6 +256,7 @@ class Relay:
         own = (
             Chore("look at all queues", lease // 2, self._look_again),
             Chore("expiry behind paused accounts", MINUTE, self._expire_behind_paused),
+            Chore("last uses of tokens", MINUTE, self.store.note_uses),
         )
         if self.worker is not None and not self.worker.is_first:
             return Janitor(self.clock, own), Janitor(self.clock, ())

@@ -204,17 +204,31 @@ class Directory(Protocol):
     async def add_credential(self, credential: Credential) -> None:
         """Conflict where the user name is taken on this store."""
 
+    async def change_credential(
+        self, tenant: str | None, username: str, change: Callable[[Credential], Credential]
+    ) -> Credential:
+        """The credential as it is now; `change` as in change_tenant. NotFound."""
+
     async def delete_credential(self, tenant: str | None, username: str) -> None:
         """NotFound."""
 
     async def token(self, secret_hash: str) -> Token | None:
-        """By the SHA-256 of the secret, in hex."""
+        """By the SHA-256 of the secret, in hex; after a rotation also of the one before, while that is good."""
 
     async def tokens(self, tenant: str | None) -> Sequence[Token]:
         """All of a tenant, or all."""
 
     async def add_token(self, token: Token, secret_hash: str) -> None:
         """Conflict where the id is taken."""
+
+    async def change_token(self, tenant: str | None, token: str, change: Callable[[Token], Token]) -> Token:
+        """The token as it is now; `change` as in change_tenant. NotFound."""
+
+    async def rotate_token(self, tenant: str | None, token: str, secret_hash: str, previous_until: int) -> Token:
+        """A new secret; the one before is good until `previous_until` (µs). NotFound."""
+
+    def token_used(self, token: str, at: int) -> None:
+        """It was presented at `at` (µs): written down within a minute or so."""
 
     async def revoke_token(self, tenant: str | None, token: str) -> None:
         """NotFound."""

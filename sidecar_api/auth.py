@@ -7,9 +7,10 @@ the socket's mode is 0600, so the file system has asked already.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
 
@@ -106,7 +107,16 @@ async def _bearer(request: web.Request, directory: Directory, clock: Clock) -> C
     usable = len(given) == 1 and scheme.lower() == "bearer" and len(secret) <= MAX_TOKEN
     if token is None or not usable or (token.expires_at is not None and token.expires_at <= clock.now()):
         raise _unauthorized("bad_token", "this token is not known, or has expired or been revoked")
+    if token.networks and not _stands_in(request, token.networks):
+        raise ProblemError(403, "wrong_network", "this token may not be used from this address")
+    directory.token_used(token.id, clock.now())
     return Caller(token.id, token.tenant, token.scopes)
+
+
+def _stands_in(request: web.Request, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether the peer of the connection does: what a proxy says of its clients is not asked."""
+    address = _address(request)
+    return address is not None and any(address in network for network in networks)
 
 
 def _unauthorized(code: str, detail: str) -> ProblemError:
@@ -124,12 +134,17 @@ def _from_loopback(request: web.Request) -> bool:
     """Whether the client is on this machine; what a proxy hands on is its clients', wherever they are."""
     if any(name in request.headers for name in _FORWARDED):
         return False
+    address = _address(request)
+    return address is not None and address.is_loopback
+
+
+def _address(request: web.Request) -> IPv4Address | IPv6Address | None:
+    """The peer's, an IPv4 one inside IPv6 as IPv4."""
     try:
         address = ip_address(request.remote or "")
     except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def tenant_or_any(caller: Caller, named: str | None, directory: Directory) -> str | None:

@@ -166,9 +166,11 @@ def act(
     *,
     access: Access = Access.SEND,
     query: type[BaseModel] = TenantQuery,
+    body: type[BaseModel] | None = None,
 ) -> Route:
-    """Does something with a thing, without a body: 200, or 409 where its state forbids it."""
-    return Route("POST", path, handler, access, summary, {200: out}, query, problems=COMMON | {409})
+    """Does something with a thing: 200, or 409 where its state forbids it."""
+    problems = COMMON | {409} | (BODY if body else frozenset())
+    return Route("POST", path, handler, access, summary, {200: out}, query, body, problems=problems)
 
 
 def public(path: str, handler: Handler, out: type | str, summary: str, *, problems: frozenset[int]) -> Route:

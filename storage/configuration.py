@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay.errors import Conflict, Invalid, NotFound, Violation
-from relay.model.tenant import INSTANCE, Account, Credential, Tenant, Token
+from relay.model.tenant import INSTANCE, Account, Tenant
 from storage.cipher import Cipher
 from storage.rows import (
     read_account,
     read_tenant,
     write_account,
-    write_credential,
     write_domain_limits,
     write_tenant,
-    write_token,
 )
 from storage.work import Lock, Row, Values, Work, execute, fetch, fetch_one, notify
 
@@ -202,34 +200,3 @@ def delete_account(owner: str, account: str) -> Work[None]:
     yield from execute("forget_default_account", {"account": account})
     if owner == INSTANCE:
         yield from execute("delete_setting", {"name": DEFAULT_ACCOUNT, "value": account})
-
-
-def add_credential(credential: Credential) -> Work[None]:
-    """Conflict where the user name is taken; NotFound where there is no such tenant."""
-    yield from begin_change()
-    yield from require_tenant(credential.tenant)
-    if not (yield from execute("insert_credential", write_credential(credential))):
-        raise Conflict(f"user name {credential.username} is taken")
-
-
-def delete_credential(tenant: str | None, username: str) -> Work[None]:
-    """NotFound."""
-    yield from begin_change()
-    if not (yield from execute("delete_credential", {"tenant": tenant, "username": username})):
-        raise NotFound(f"no credential {username}")
-
-
-def add_token(token: Token, secret_hash: str) -> Work[None]:
-    """Conflict where the id is taken; NotFound where there is no such tenant."""
-    yield from begin_change()
-    if token.tenant is not None:
-        yield from require_tenant(token.tenant)
-    if not (yield from execute("insert_token", write_token(token, secret_hash))):
-        raise Conflict(f"token {token.id} exists already")
-
-
-def delete_token(tenant: str | None, token: str) -> Work[None]:
-    """NotFound."""
-    yield from begin_change()
-    if not (yield from execute("delete_token", {"tenant": tenant, "token": token})):
-        raise NotFound(f"no token {token}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.errors import NotFound
 from relay.model.tenant import Account, Credential, Tenant, Token
-from storage import configuration
+from storage import configuration, identities
 from storage.cache import Cache
 from storage.cipher import Cipher
 from storage.database import Database, Peers
@@ -28,6 +28,7 @@ class Directory:
         self._cipher = cipher
         self._remove_contents = remove_contents
         self._changing: set[asyncio.Task[Any]] = set()
+        self._used: dict[str, int] = {}
         self._peers = peers
         self.cache = Cache()
         if peers is not None:
@@ -106,16 +107,22 @@ class Directory:
 
     async def add_credential(self, credential: Credential) -> None:
         """See Directory."""
-        await self._change(configuration.add_credential(credential))
+        await self._change(identities.add_credential(credential))
+
+    async def change_credential(
+        self, tenant: str | None, username: str, change: Callable[[Credential], Credential]
+    ) -> Credential:
+        """See Directory."""
+        return await self._change(identities.change_credential(tenant, username, change))
 
     async def delete_credential(self, tenant: str | None, username: str) -> None:
         """See Directory."""
-        await self._change(configuration.delete_credential(tenant, username))
+        await self._change(identities.delete_credential(tenant, username))
 
     async def token(self, secret_hash: str) -> Token | None:
         """See Directory."""
         return await self.cache.get(
-            ("token", secret_hash), lambda: self._one("token", {"secret_hash": secret_hash}, read_token)
+            ("token", secret_hash), lambda: self._database.read(identities.find_token(secret_hash))
         )
 
     async def tokens(self, tenant: str | None) -> Sequence[Token]:
@@ -124,11 +131,29 @@ class Directory:
 
     async def add_token(self, token: Token, secret_hash: str) -> None:
         """See Directory."""
-        await self._change(configuration.add_token(token, secret_hash))
+        await self._change(identities.add_token(token, secret_hash))
+
+    async def change_token(self, tenant: str | None, token: str, change: Callable[[Token], Token]) -> Token:
+        """See Directory."""
+        return await self._change(identities.change_token(tenant, token, change))
+
+    async def rotate_token(self, tenant: str | None, token: str, secret_hash: str, previous_until: int) -> Token:
+        """See Directory."""
+        return await self._change(identities.rotate_token(tenant, token, secret_hash, previous_until))
+
+    def token_used(self, token: str, at: int) -> None:
+        """See Directory."""
+        self._used[token] = at
+
+    async def note_uses(self) -> None:
+        """Write down which tokens were used; for the janitor."""
+        used, self._used = self._used, {}
+        if used:
+            await self._database.write(identities.note_uses(used))
 
     async def revoke_token(self, tenant: str | None, token: str) -> None:
         """See Directory."""
-        await self._change(configuration.delete_token(tenant, token))
+        await self._change(identities.delete_token(tenant, token))
 
     async def _change(self, work: Work[T]) -> T:
         """Commit and forget, even where the caller no longer waits."""

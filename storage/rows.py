@@ -327,12 +327,14 @@ def write_credential(credential: Credential) -> dict[str, object]:
         "batch": credential.batch,
         "tags": write_json(credential.tags),
         "created_at": credential.created_at,
+        "previous_hash": credential.previous_hash,
+        "previous_until": credential.previous_until,
     }
 
 
 def read_credential(row: Row) -> Credential:
     """{credential_columns}."""
-    username, tenant, secret_hash, networks, account, senders, priority, batch, tags, created_at = row
+    username, tenant, secret_hash, networks, account, senders, priority, batch, tags, created_at, *previous = row
     return Credential(
         username,
         tenant,
@@ -344,23 +346,33 @@ def read_credential(row: Row) -> Credential:
         batch,
         tuple(orjson.loads(tags)),
         created_at,
+        *previous,
     )
 
 
-def write_token(token: Token, secret_hash: str) -> dict[str, object]:
-    """The values of insert_token."""
+def write_token(token: Token) -> dict[str, object]:
+    """The values of insert_token and update_token but for the secret's hash."""
     return {
         "id": token.id,
         "name": token.name,
         "tenant_id": token.tenant,
-        "secret_hash": secret_hash,
         "scopes": write_json(sorted(token.scopes)),
         "expires_at": token.expires_at,
         "created_at": token.created_at,
+        "networks": write_json([str(network) for network in token.networks]),
     }
 
 
 def read_token(row: Row) -> Token:
     """{token_columns}."""
-    key, name, tenant, scopes, expires_at, created_at = row
-    return Token(key, name, tenant, frozenset(Scope(scope) for scope in orjson.loads(scopes)), expires_at, created_at)
+    key, name, tenant, scopes, expires_at, created_at, networks, last_used_at = row[:8]
+    return Token(
+        key,
+        name,
+        tenant,
+        frozenset(Scope(scope) for scope in orjson.loads(scopes)),
+        expires_at,
+        created_at,
+        tuple(ip_network(network) for network in orjson.loads(networks)),
+        last_used_at,
+    )

@@ -121,6 +121,10 @@ class Store:
         """What removes what has been kept for its term; for the janitor."""
         return Retention(self._database, self._clock, terms, self._contents.remove)
 
+    async def note_uses(self) -> None:
+        """Write down which tokens were used; for the janitor."""
+        await self._directory.note_uses()
+
     async def prune(self) -> None:
         """Forget sends that no limit asks about any more; for the janitor."""
         await self._queue.prune()

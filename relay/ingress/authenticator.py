@@ -85,7 +85,9 @@ class Authenticator:
     async def current(self, credential: Credential) -> Credential | None:
         """The credential as it stands now; None where it was deleted, or its secret changed, since it was proven."""
         now = await self._directory.credential(credential.username)
-        if now is None or now.secret_hash != credential.secret_hash or now.tenant != credential.tenant:
+        if now is None or now.tenant != credential.tenant:
+            return None
+        if credential.secret_hash not in {now.secret_hash, *now.hashes(self._clock.now())}:
             return None
         return now
 
@@ -102,13 +104,12 @@ class Authenticator:
         if not secret or not USERNAME.fullmatch(username):
             return None
         credential = await self._directory.credential(username)
-        if credential is None or credential.secret_hash is None or not may_use_from(credential, client):
+        if credential is None or not may_use_from(credential, client):
             return None
-        if is_slow(credential.secret_hash):
-            right = await self._check_slowly(secret, credential.secret_hash)
-        else:
-            right = verify(secret, credential.secret_hash)
-        return credential if right else None
+        for stored in credential.hashes(self._clock.now()):
+            if await self._check_slowly(secret, stored) if is_slow(stored) else verify(secret, stored):
+                return credential
+        return None
 
     async def _check_slowly(self, secret: str, stored: str) -> bool:
         """Off the loop, and for a right secret once a minute. The cache holds no secret, and follows a change of it."""

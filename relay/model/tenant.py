@@ -130,6 +130,14 @@ class Credential:
     batch: str | None = None
     tags: tuple[str, ...] = ()
     created_at: int = 0
+    previous_hash: str | None = field(default=None, repr=False)
+    """Of the secret before the last rotation, good until `previous_until` (µs)."""
+    previous_until: int = 0
+
+    def hashes(self, now: int) -> tuple[str, ...]:
+        """Of the secrets that are good now."""
+        known = (self.secret_hash, self.previous_hash if now < self.previous_until else None)
+        return tuple(each for each in known if each is not None)
 
 
 class Scope(StrEnum):
@@ -150,6 +158,10 @@ class Token:
     scopes: frozenset[Scope] = frozenset(Scope)
     expires_at: int | None = None
     created_at: int = 0
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where it may be used; empty: from anywhere."""
+    last_used_at: int | None = None
+    """To the minute or so."""
 
     @property
     def is_admin(self) -> bool:

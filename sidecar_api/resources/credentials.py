@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from aiohttp import web
 
-from relay.errors import Invalid, Violation
+from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.tenant import USERNAME, Credential
 from relay.secrets import generate_secret, hash_chosen, hash_generated
 from sidecar_api.auth import one_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content
+from sidecar_api.etags import must_match
 from sidecar_api.problems import ProblemError
 from sidecar_api.schemas import credentials as shapes
 from sidecar_api.schemas.queries import TenantQuery
@@ -32,9 +35,7 @@ async def add_credential(call: Call) -> web.Response:
     wanted = call.given(shapes.CredentialIn)
     directory = call.services.directory
     tenant = await one_tenant(call.caller, call.asked(TenantQuery).tenant, directory)
-    if wanted.networks and not call.caller.is_admin:
-        # A network lets in whoever is in it, other tenants' clients included: who is where, the operator knows.
-        raise ProblemError(403, "admin_only", "only an admin may let a network in without a secret")
+    _check_networks(call, wanted.networks)
     await _check_account(call, tenant, wanted.account)
     generated = generate_secret() if wanted.secret is None and not wanted.networks else None
     await directory.add_credential(
@@ -65,6 +66,67 @@ async def _hash(chosen: str | None, generated: str | None) -> str | None:
     if chosen is None:
         return None
     return await asyncio.get_running_loop().run_in_executor(_HASHERS, hash_chosen, chosen)
+
+
+async def show_credential(call: Call) -> web.Response:
+    """GET /v1/credentials/{username}."""
+    return answer(200, shapes.credential_out(await _credential(call)))
+
+
+async def change_credential(call: Call) -> web.Response:
+    """PATCH /v1/credentials/{username}."""
+    wanted = call.given(shapes.CredentialPatch)
+    if "networks" in wanted.model_fields_set:
+        _check_networks(call, wanted.networks)
+
+    def change(credential: Credential) -> Credential:
+        must_match(call.request, shapes.credential_out(credential))
+        changed = wanted.apply_to(credential)
+        if changed.secret_hash is None and not changed.networks:
+            raise Invalid(Violation("/networks", "this credential has no secret: it is its networks"))
+        return changed
+
+    if wanted.account is not None:
+        await _check_account(call, (await _credential(call)).tenant, wanted.account)
+    return answer(200, shapes.credential_out(await _change(call, change)))
+
+
+async def rotate_credential(call: Call) -> web.Response:
+    """POST /v1/credentials/{username}/rotate: a new secret, and the old one good for a while."""
+    wanted, now = call.given(shapes.SecretRotationIn), call.services.clock.now()
+    generated = generate_secret() if wanted.secret is None else None
+    secret_hash = await _hash(wanted.secret, generated)
+
+    def change(credential: Credential) -> Credential:
+        if credential.secret_hash is None:
+            raise Conflict("this credential has no secret: it is its networks")
+        before = credential.secret_hash
+        return replace(credential, secret_hash=secret_hash, previous_hash=before, previous_until=now + wanted.overlap)
+
+    changed = await _change(call, change)
+    return answer(200, shapes.IssuedCredentialOut(username=changed.username, secret=generated))
+
+
+async def _credential(call: Call) -> Credential:
+    directory = call.services.directory
+    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory)
+    username = call.named("username", USERNAME)
+    found = await directory.credential(username)
+    if found is None or tenant not in {None, found.tenant}:
+        raise NotFound(f"no credential {username}")
+    return found
+
+
+async def _change(call: Call, change: Callable[[Credential], Credential]) -> Credential:
+    directory = call.services.directory
+    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory)
+    return await directory.change_credential(tenant, call.named("username", USERNAME), change)
+
+
+def _check_networks(call: Call, networks: Sequence[object]) -> None:
+    """A network lets in whoever is in it, other tenants' clients included: who is where, the operator knows."""
+    if networks and not call.caller.is_admin:
+        raise ProblemError(403, "admin_only", "only an admin may let a network in without a secret")
 
 
 async def delete_credential(call: Call) -> web.Response:

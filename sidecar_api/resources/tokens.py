@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from aiohttp import web
 
 from relay.clock import Clock
-from relay.errors import Invalid, Violation
+from relay.errors import Invalid, NotFound, Violation
 from relay.model.tenant import Scope, Token
 from relay.secrets import generate_token, token_hash
 from sidecar_api.auth import existing_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content
+from sidecar_api.etags import must_match
 from sidecar_api.problems import ProblemError
 from sidecar_api.schemas import tokens as shapes
 from sidecar_api.schemas.queries import TenantQuery
@@ -25,16 +29,64 @@ async def list_tokens(call: Call) -> web.Response:
 async def add_token(call: Call) -> web.Response:
     """POST /v1/tokens: never with more rights than the caller's own."""
     wanted = call.given(shapes.TokenIn)
-    caller, services = call.caller, call.services
-    scopes = caller.scopes if wanted.scopes is None else frozenset(shapes.SCOPES[one] for one in wanted.scopes)
-    if not scopes <= caller.scopes:
-        raise ProblemError(403, "missing_scope", "a token cannot give scopes that it lacks itself")
-    if wanted.expires_at is not None and wanted.expires_at <= services.clock.now():
-        raise Invalid(Violation("/expires_at", "has passed"))
+    scopes = call.caller.scopes if wanted.scopes is None else frozenset(shapes.SCOPES[one] for one in wanted.scopes)
+    _check(call, scopes, wanted.expires_at)
     tenant = await _tenant_of_token(call, wanted.tenant)
-    token, secret = new_token(wanted.name, tenant, scopes, wanted.expires_at, services.clock)
-    await services.directory.add_token(token, token_hash(secret))
+    token, secret = new_token(wanted.name, tenant, scopes, wanted.expires_at, call.services.clock)
+    token = replace(token, networks=tuple(wanted.networks))
+    await call.services.directory.add_token(token, token_hash(secret))
     return answer(201, shapes.IssuedTokenOut(id=token.id, token=secret))
+
+
+def _check(call: Call, scopes: frozenset[Scope], expires_at: int | None) -> None:
+    if not scopes <= call.caller.scopes:
+        raise ProblemError(403, "missing_scope", "a token cannot give scopes that it lacks itself")
+    if expires_at is not None and expires_at <= call.services.clock.now():
+        raise Invalid(Violation("/expires_at", "has passed"))
+
+
+async def show_token(call: Call) -> web.Response:
+    """GET /v1/tokens/{id}."""
+    return answer(200, shapes.token_out(await _token(call)))
+
+
+async def change_token(call: Call) -> web.Response:
+    """PATCH /v1/tokens/{id}: never to more rights than the caller's own."""
+    wanted = call.given(shapes.TokenPatch)
+
+    def change(token: Token) -> Token:
+        must_match(call.request, shapes.token_out(token))
+        changed = wanted.apply_to(token)
+        _check(call, changed.scopes, changed.expires_at if changed.expires_at != token.expires_at else None)
+        return changed
+
+    return answer(200, shapes.token_out(await _change(call, change)))
+
+
+async def _token(call: Call) -> Token:
+    directory = call.services.directory
+    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory)
+    for token in await directory.tokens(tenant):
+        if token.id == call.named():
+            return token
+    raise NotFound(f"no token {call.named()}")
+
+
+async def _change(call: Call, change: Callable[[Token], Token]) -> Token:
+    directory = call.services.directory
+    tenant = await tenant_or_any(call.caller, call.asked(TenantQuery).tenant, directory)
+    return await directory.change_token(tenant, call.named(), change)
+
+
+async def rotate_token(call: Call) -> web.Response:
+    """POST /v1/tokens/{id}/rotate: a new secret, and the old one good for a while."""
+    directory, clock = call.services.directory, call.services.clock
+    token = await _token(call)
+    _check(call, token.scopes, None)
+    until = clock.now() + call.given(shapes.RotationIn).overlap
+    _, secret = generate_token()
+    await directory.rotate_token(token.tenant, token.id, token_hash(secret), until)
+    return answer(200, shapes.IssuedTokenOut(id=token.id, token=secret))
 
 
 async def _tenant_of_token(call: Call, in_body: str | None) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from relay.clock import rfc3339
@@ -13,14 +15,18 @@ from sidecar_api.schemas.fields import (
     AccountRef,
     AllowedSender,
     BatchName,
-    Network,
+    Networks,
+    Overlap,
     PriorityIn,
     Secret,
     Strict,
     Tags,
     Username,
 )
+from sidecar_api.schemas.patch import Patch
 from sidecar_api.schemas.views import priority_word
+
+_Senders = Annotated[list[AllowedSender], Field(max_length=1000)]
 
 
 @example({"username": "erp", "allowed_senders": ["@example.com"], "tags": ["erp"]})
@@ -29,12 +35,34 @@ class CredentialIn(Strict):
 
     username: Username
     secret: Secret | None = Field(default=None, repr=False)
-    networks: list[Network] = Field(default_factory=list, max_length=100)
+    networks: Networks = Field(default_factory=list)
     account: AccountRef | None = None
-    allowed_senders: list[AllowedSender] = Field(default_factory=list, max_length=1000)
+    allowed_senders: _Senders = Field(default_factory=list)
     priority: PriorityIn | None = None
     batch: BatchName | None = None
     tags: Tags = Field(default_factory=list)
+
+
+@example({"allowed_senders": ["@example.com"], "batch": None})
+class CredentialPatch(Patch):
+    """What can be changed of a credential; its secret by a rotation."""
+
+    networks: Annotated[Networks, AfterValidator(tuple)] = Field(default_factory=list)
+    account: AccountRef | None = None
+    allowed_senders: Annotated[list[AllowedSender], Field(max_length=1000), AfterValidator(tuple)] = Field(
+        default_factory=list
+    )
+    priority: PriorityIn | None = None
+    batch: BatchName | None = None
+    tags: Annotated[Tags, AfterValidator(tuple)] = Field(default_factory=list)
+
+
+@example({"overlap": "24h"})
+class SecretRotationIn(Strict):
+    """A new secret, generated where none is given: what was good before stays so for `overlap`, a day if not said."""
+
+    secret: Secret | None = Field(default=None, repr=False)
+    overlap: Overlap = Field(default="24h", validate_default=True)
 
 
 @example(

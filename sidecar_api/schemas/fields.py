@@ -276,3 +276,7 @@ def _sendable(value: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Secret = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sendable)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Networks = Annotated[
+    list[Network], Field(max_length=100, description="from where it may be used; empty: from anywhere")
+]
+Overlap = Annotated[DurationIn, Field(description="how long what was good before stays so", examples=["24h"])]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from relay.clock import rfc3339
@@ -14,10 +14,15 @@ from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.fields import (
     Identifier,
     Name,
+    Networks,
+    Overlap,
     Strict,
     TimeIn,
 )
+from sidecar_api.schemas.patch import Patch
 from sidecar_api.schemas.views import when
+
+_Scopes = Annotated[list[Literal["send", "read", "manage"]], Field(min_length=1, max_length=3)]
 
 
 @example({"name": "newsletter", "scopes": ["send", "read"], "expires_at": "2027-01-01T00:00:00Z"})
@@ -26,8 +31,32 @@ class TokenIn(Strict):
 
     name: Name
     tenant: Identifier | None = None
-    scopes: list[Literal["send", "read", "manage"]] | None = Field(default=None, min_length=1, max_length=3)
+    scopes: _Scopes | None = None
     expires_at: TimeIn | None = None
+    networks: Networks = Field(default_factory=list)
+
+
+def _read_scopes(names: list[str]) -> frozenset[Scope]:
+    return frozenset(SCOPES[name] for name in names)
+
+
+@example({"name": "newsletter 2", "networks": ["192.0.2.0/24"]})
+class TokenPatch(Patch):
+    """What can be changed of a token; `expires_at` null is never."""
+
+    name: Name = ""
+    scopes: Annotated[_Scopes, AfterValidator(lambda names: frozenset(SCOPES[name] for name in names))] = Field(
+        default_factory=list
+    )
+    expires_at: TimeIn | None = None
+    networks: Annotated[Networks, AfterValidator(tuple)] = Field(default_factory=list)
+
+
+@example({"overlap": "24h"})
+class RotationIn(Strict):
+    """A new secret for a token: what was good before stays so for `overlap`, a day unless said otherwise."""
+
+    overlap: Overlap = Field(default="24h", validate_default=True)
 
 
 @example({"id": "acme", "token": "sp_Jx3kQ0bWm…"})
@@ -46,6 +75,8 @@ class IssuedTokenOut(TypedDict):
         "tenant": "acme",
         "scopes": ["read", "send"],
         "expires_at": "2027-01-01T00:00:00Z",
+        "networks": [],
+        "last_used_at": "2026-11-22T08:00:00Z",
         "created_at": "2026-01-01T00:00:00Z",
     }
 )
@@ -58,6 +89,8 @@ class TokenOut(TypedDict):
     tenant: str | None
     scopes: list[str]
     expires_at: str | None
+    networks: list[str]
+    last_used_at: str | None
     created_at: str
 
 
@@ -77,6 +110,8 @@ def token_out(token: Token) -> TokenOut:
         tenant=token.tenant,
         scopes=sorted(scope.value for scope in token.scopes),
         expires_at=when(token.expires_at),
+        networks=[str(network) for network in token.networks],
+        last_used_at=when(token.last_used_at),
         created_at=rfc3339(token.created_at),
     )
 

@@ -138,7 +138,8 @@ SELECT 1 WHERE EXISTS (
 );
 
 -- {credential_columns}: in the order of rows.read_credential
-username, tenant_id, secret_hash, networks, account_id, allowed_senders, priority, batch, tags, created_at
+username, tenant_id, secret_hash, networks, account_id, allowed_senders, priority, batch, tags, created_at,
+previous_hash, previous_until
 
 -- credential: by user name
 SELECT {credential_columns} FROM credentials WHERE username = :username;
@@ -151,9 +152,16 @@ ORDER BY username;
 -- insert_credential: a new one; nothing where the user name is taken
 INSERT INTO credentials ({credential_columns})
 VALUES (
-    :username, :tenant_id, :secret_hash, :networks, :account_id, :allowed_senders, :priority, :batch, :tags, :created_at
+    :username, :tenant_id, :secret_hash, :networks, :account_id, :allowed_senders, :priority, :batch, :tags, :created_at,
+    :previous_hash, :previous_until
 )
 ON CONFLICT DO NOTHING;
+
+-- update_credential: what can be changed of it
+UPDATE credentials SET
+    secret_hash = :secret_hash, networks = :networks, account_id = :account_id, allowed_senders = :allowed_senders,
+    priority = :priority, batch = :batch, tags = :tags, previous_hash = :previous_hash, previous_until = :previous_until
+WHERE username = :username;
 
 -- delete_credential: if it is this tenant's (NULL: any)
 DELETE FROM credentials WHERE username = :username AND (CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant);
@@ -162,10 +170,27 @@ DELETE FROM credentials WHERE username = :username AND (CAST(:tenant AS TEXT) IS
 DELETE FROM credentials WHERE tenant_id = :tenant;
 
 -- {token_columns}: in the order of rows.read_token
-id, name, tenant_id, scopes, expires_at, created_at
+id, name, tenant_id, scopes, expires_at, created_at, networks, last_used_at
 
 -- token: by the hash of its secret
 SELECT {token_columns} FROM tokens WHERE secret_hash = :secret_hash;
+
+-- token_by_previous: by the hash of the secret before its last rotation, and until when that is good
+SELECT {token_columns}, previous_until FROM tokens WHERE previous_hash = :secret_hash;
+
+-- token_by_id: one
+SELECT {token_columns} FROM tokens WHERE id = :token;
+
+-- update_token: what can be changed of it
+UPDATE tokens SET name = :name, scopes = :scopes, expires_at = :expires_at, networks = :networks WHERE id = :id;
+
+-- rotate_token: a new secret, the old one good for a while
+UPDATE tokens SET previous_hash = secret_hash, previous_until = :previous_until, secret_hash = :secret_hash WHERE id = :id;
+
+-- note_token_uses: when they were used last
+-- rows: id text, at bigint
+UPDATE tokens SET last_used_at = given.at FROM given
+WHERE tokens.id = given.id AND (tokens.last_used_at IS NULL OR tokens.last_used_at < given.at);
 
 -- tokens: all, or all of a tenant
 SELECT {token_columns} FROM tokens
@@ -173,8 +198,8 @@ WHERE CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant
 ORDER BY id;
 
 -- insert_token: a new one; nothing where id or secret are taken
-INSERT INTO tokens (id, name, tenant_id, secret_hash, scopes, expires_at, created_at)
-VALUES (:id, :name, :tenant_id, :secret_hash, :scopes, :expires_at, :created_at)
+INSERT INTO tokens (id, name, tenant_id, secret_hash, scopes, expires_at, created_at, networks)
+VALUES (:id, :name, :tenant_id, :secret_hash, :scopes, :expires_at, :created_at, :networks)
 ON CONFLICT DO NOTHING;
 
 -- delete_token: if it is this tenant's (NULL: any)

@@ -278,6 +278,16 @@ class MemoryDirectory:
             raise Conflict(f"user name is taken: {credential.username}")
         self.by_username[credential.username] = credential
 
+    async def change_credential(
+        self, tenant: str | None, username: str, change: Callable[[Credential], Credential]
+    ) -> Credential:
+        """By user name."""
+        found = self.by_username.get(username)
+        if found is None or tenant not in {None, found.tenant}:
+            raise NotFound(f"no such credential: {username}")
+        changed = self.by_username[username] = change(found)
+        return changed
+
     async def delete_credential(self, tenant: str | None, username: str) -> None:
         """By user name."""
         found = self.by_username.get(username)
@@ -296,6 +306,23 @@ class MemoryDirectory:
     async def add_token(self, token: Token, secret_hash: str) -> None:
         """A new one."""
         self.by_hash[secret_hash] = token
+
+    async def change_token(self, tenant: str | None, token: str, change: Callable[[Token], Token]) -> Token:
+        """By id."""
+        for secret_hash, one in self.by_hash.items():
+            if one.id == token and tenant in {None, one.tenant}:
+                changed = self.by_hash[secret_hash] = change(one)
+                return changed
+        raise NotFound(f"no such token: {token}")
+
+    async def rotate_token(self, tenant: str | None, token: str, secret_hash: str, previous_until: int) -> Token:
+        """By id; the old secret goes on expiring then."""
+        found = await self.change_token(tenant, token, lambda one: replace(one, expires_at=previous_until))
+        self.by_hash[secret_hash] = replace(found, expires_at=None)
+        return found
+
+    def token_used(self, token: str, at: int) -> None:
+        """Not kept."""
 
     async def revoke_token(self, tenant: str | None, token: str) -> None:
         """By id."""

@@ -6,24 +6,17 @@ import asyncio
 import base64
 import email
 import email.policy
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
 from pydantic import TypeAdapter
 
-from relay.model.tenant import AccountKind
-from sidecar_api.app import make_app
 from sidecar_api.client import ApiError, Client
 from sidecar_api.schemas import views
-from sidecar_api.services import Services
-from sidecar_api.site import start_site
-from tests.sidecar_api.conftest import listening
-from tests.sidecar_api.memory import Probe
-from tests.support.core import ACME, Core, running_core
+from tests.sidecar_api.whole import Whole, whole_door
+from tests.support.core import ACME
 
 MESSAGE: dict[str, Any] = {
     "from": "Ann <ann@acme.example>",
@@ -33,52 +26,10 @@ MESSAGE: dict[str, Any] = {
 }
 
 
-@dataclass
-class Whole:
-    """The door, an admin and a tenant before it, the core behind it."""
-
-    core: Core
-    admin: Client
-    acme: Client
-
-    async def captured(self, queue_id: str) -> Any:
-        """The message once it is captured."""
-        await self.core.log.wait_for("captured", queue_id)
-        return await self.acme.request("GET", f"/v1/messages/{queue_id}")
-
-
 @pytest.fixture
 async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
-    async def readiness() -> Mapping[str, str]:
-        return {}
-
-    async def metrics() -> bytes:
-        return generate_latest(core.metrics.registry)
-
-    async with running_core(tmp_path) as core:
-        await core.add_account(25, kind=AccountKind.CAPTURE)
-        app = make_app(
-            Services(
-                intake=core.intake,
-                archive=core.store.archive,
-                contents=core.store.contents,
-                directory=core.store.directory,
-                probe=Probe(),
-                explainer=core.explainer,
-                metrics=metrics,
-                readiness=readiness,
-                clock=core.clock,
-                version="1",
-                hostname="relay.example",
-            )
-        )
-        path = tmp_path / "s"
-        site = await start_site(app, sockets=[listening()], unix_path=path, shutdown_timeout=1)
-        async with Client.unix(path) as admin:
-            token = (await admin.request("POST", "/v1/tokens", json={"name": "t", "tenant": ACME}))["token"]
-            async with Client(f"http://127.0.0.1:{site.ports[0]}", token=token) as acme:
-                yield Whole(core, admin, acme)
-        await site.stop()
+    async with whole_door(tmp_path) as whole:
+        yield whole
 
 
 async def test_from_202_to_the_captured_content(whole: Whole) -> None:

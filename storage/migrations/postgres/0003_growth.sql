@@ -61,3 +61,12 @@ ALTER TABLE deliveries ADD COLUMN deaths BIGINT NOT NULL DEFAULT 0 CHECK (deaths
 
 -- What was said in a try, a line for each line of it.
 ALTER TABLE attempts ADD COLUMN transcript TEXT;
+
+-- Rotation with overlap: what was good before is good until then.
+ALTER TABLE credentials ADD COLUMN previous_hash TEXT COLLATE "C";
+ALTER TABLE credentials ADD COLUMN previous_until BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN previous_hash TEXT COLLATE "C";
+ALTER TABLE tokens ADD COLUMN previous_until BIGINT NOT NULL DEFAULT 0;
+CREATE UNIQUE INDEX tokens_by_previous_hash ON tokens (previous_hash) WHERE previous_hash IS NOT NULL;
+ALTER TABLE tokens ADD COLUMN networks TEXT COLLATE "C" NOT NULL DEFAULT '[]';
+ALTER TABLE tokens ADD COLUMN last_used_at BIGINT;
