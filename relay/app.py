@@ -73,7 +73,7 @@ class Relay:
         self.config = config
         self.store = store
         self.worker = worker
-        self.clock = SystemClock()
+        self.clock = store.clock
         self.metrics = Metrics()
         # Of what others write to the same pipe, only so much stays in one piece (pipe(7)).
         whole = None if worker is None else select.PIPE_BUF
@@ -330,6 +330,7 @@ class Relay:
             await self._team.stop()
 
     async def _recover(self) -> None:
+        await self.store.set_clock()
         if found := await self.store.queue.recover():
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)

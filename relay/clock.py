@@ -36,11 +36,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks; its wall clock shows, where that has been found out, what the store's shows."""
+
+    def __init__(self) -> None:
+        self._ahead = 0
 
     def now(self) -> int:
         """Wall time, µs since the epoch."""
-        return time.time_ns() // 1_000
+        return time.time_ns() // 1_000 - self._ahead
+
+    def set_back(self, by: int) -> None:
+        """It is `by` µs ahead of the clock that it is to follow (below zero: behind)."""
+        self._ahead += by
 
     def boot(self) -> int:
         """µs of CLOCK_BOOTTIME (monotonic where a system has none)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from relay import contracts
-from relay.clock import Clock
+from relay.clock import SECOND, Clock, SystemClock
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.model.event import Event
 from storage.archive import Archive
@@ -30,6 +30,8 @@ from storage.work import Lock, Work, execute, fetch, fetch_one
 
 INLINE_LIMIT = 64 * 1024
 """Content up to this size (octets) is committed with its message."""
+CLOCKS_DIFFER = SECOND
+"""More than clocks that are set by NTP do."""
 READY_WITHIN = 5.0
 """Seconds in which a store that is ready answers."""
 _KEY_ID = "key_id"
@@ -67,7 +69,7 @@ class Store:
         self.directory = directory
         self.is_new = is_new
         self._database = database
-        self._clock = clock
+        self.clock = clock
         self._pulse = pulse
         self._queue = queue
         self._contents = contents
@@ -105,6 +107,17 @@ class Store:
         """What keeps it from taking anything in, as far as is known without asking; None: nothing."""
         return self._pulse.ailment()
 
+    async def set_clock(self) -> None:
+        """Have our clock show what the store's shows, which all instances share: else the retries of one whose clock is off
+        by an hour came an hour late, or all at once, and its mail expired before its time."""
+        before = self.clock.now()
+        ((theirs,),) = await self._database.read(fetch("store_clock", {"now": before}))
+        after = self.clock.now()
+        ahead = (before + after) // 2 - theirs
+        if abs(ahead) > CLOCKS_DIFFER + (after - before) and isinstance(self.clock, SystemClock):
+            log.warning("this machine's clock is %.1f s ahead of the store's: times are the store's", ahead / SECOND)
+            self.clock.set_back(ahead)
+
     async def ready(self) -> None:
         """Whether the store answers: raises StoreUnavailable."""
         try:
@@ -119,7 +132,7 @@ class Store:
 
     def retention(self, terms: Terms) -> Retention:
         """What removes what has been kept for its term; for the janitor."""
-        return Retention(self._database, self._clock, terms, self._contents.remove)
+        return Retention(self._database, self.clock, terms, self._contents.remove)
 
     async def note_uses(self) -> None:
         """Write down which tokens were used; for the janitor."""
@@ -238,6 +251,7 @@ async def open_store(
         is_alone = scheme == "sqlite" and peers is None
         if released := await store.take_over(None if is_alone else former or holder):
             log.info("%d deliveries were being attempted when %s last ended: ready again", released, former or holder)
+        await store.set_clock()
         durability.on_lost(store.tell_lost)
         await database.listen(store)
     except BaseException:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from relay.clock import HOUR
+from relay.clock import HOUR, MINUTE, SECOND, SystemClock
 from relay.errors import StoreError, StoreUnavailable
 from relay.model.delivery import Settlement
-from relay.model.message import MessageState
+from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import Credential
 from storage import Store
 from storage.work import fetch, script
@@ -193,3 +193,43 @@ async def test_wrong_doors_say_what_to_check(opened: Open, url: str) -> None:
         await opened(url="postgresql://postgres@127.0.0.1:9/nothing")
     with pytest.raises(StoreError, match=r"storage\.url"):
         await opened(url="mysql://localhost/x")
+
+
+class Skewed(SystemClock):
+    """A machine's clock that is wrong."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self._wrong_by = ahead
+
+    def now(self) -> int:
+        return super().now() + self._wrong_by
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+async def test_a_clock_that_is_wrong_does_no_harm(ahead: int, opened: Open) -> None:
+    """What is ready is claimed by anybody at once, a retry comes in its time, nobody's lease is taken."""
+    wrong, right = Skewed(ahead), SystemClock()
+    one = await opened(holder="one", clock=wrong)
+    await furnish(one)
+    two = await opened(holder="two", clock=right)
+    assert abs(wrong.now() - right.now()) < SECOND, "it follows the store's"
+    await one.queue.accept(mail(now=wrong.now()))
+    (lease,) = (await two.queue.claim(QUEUE, 1)).deliveries
+    assert await one.queue.recover() == 0
+    due = right.now() + MINUTE
+    assert await two.queue.settle(settled(lease, RecipientState.DEFERRED, due=due))
+    for store, clock in ((one, wrong), (two, right)):
+        claim = await store.queue.claim(QUEUE, 1)
+        assert claim.deliveries == ()
+        assert claim.next_due is not None
+        assert abs(claim.next_due - clock.now() - MINUTE) < 5 * SECOND
+
+
+async def test_a_clock_that_was_set_meanwhile_is_followed_again(opened: Open) -> None:
+    clock = Skewed(0)
+    store = await opened(clock=clock)
+    clock._wrong_by = HOUR
+    assert abs(clock.now() - CLOCK.now()) > SECOND
+    await store.set_clock()
+    assert abs(clock.now() - CLOCK.now()) < SECOND
