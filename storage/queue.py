@@ -83,7 +83,7 @@ class Queue:
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""
         limits, suspends = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
-        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends)))
+        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends)), ahead=True)
 
     async def _look_up(self, queue_key: str) -> tuple[tuple[Limit, ...], bool]:
         """The limits of a queue, and whether its tenant has suspended anything."""
@@ -103,14 +103,14 @@ class Queue:
 
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
-        held = await self._group.put(_Settle(settlement))
+        held = await self._group.put(_Settle(settlement), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
         return held
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """See MessageQueue."""
-        await self._group.put(_Release(deliveries))
+        await self._group.put(_Release(deliveries), ahead=True)
         self._tell_open([slots for delivery in deliveries for slots in delivery.slots])
 
     def _tell_open(self, given_back: Sequence[Slots]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from relay.errors import Conflict, StoreUnavailable
 from storage.database import Hearing
-from storage.group_commit import GroupCommit, Item, Outcome
+from storage.group_commit import MAX_GROUP, GroupCommit, Item, Outcome
 from storage.statements import Dialect
 from storage.work import T, Work
 
@@ -74,6 +74,26 @@ async def test_what_waits_shares_the_next_transaction() -> None:
     gate.open.set()
     assert await asyncio.gather(first, *others) == [2 * n for n in range(1, 50)]
     assert gate.writes == 2
+
+
+async def test_what_goes_ahead_waits_for_one_transaction_however_many_items_wait() -> None:
+    gate = Gate()
+    gate.open.clear()
+    group = GroupCommit(gate, compose)
+    done: list[int] = []
+
+    async def put(number: int, *, ahead: bool) -> None:
+        done.append(await group.put(Number(number), ahead=ahead))
+
+    tasks = [asyncio.create_task(put(1, ahead=False))]
+    await gate.begun.wait()
+    tasks += [asyncio.create_task(put(number, ahead=False)) for number in range(2, 3 * MAX_GROUP)]
+    tasks += [asyncio.create_task(put(number, ahead=True)) for number in (1000, 1001)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    assert done[:4] == [2, 2000, 2002, 4]
+    assert len(done) == len(tasks)
 
 
 async def test_only_the_culprit_fails() -> None:
