@@ -4,8 +4,8 @@ Nothing is ever held back to gather more (a millisecond of gathering cost 42 % o
 transaction at once, and load makes the groups. A group that fails for anything but an unavailable store is taken apart and
 each of its items is run alone, so that only the culprit fails. A caller that stops waiting undoes nothing.
 
-What sends (claims, settlements, releases) goes ahead of what comes in: there is as much of it as there are connections, while
-a flood at the doors knows no bound, and behind it a connection would be idle for most of the time.
+What sends (claims, settlements, releases) goes ahead of what comes in: there is as much of it as there are connections,
+while a flood at the doors knows no bound, and behind it a connection would be idle for most of the time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from storage.work import Work
 
 R = TypeVar("R")
 MAX_GROUP = 64
-"""Items in one transaction, as many again of those that go ahead: enough to carry what a transaction costs by itself (0.85 ms
-of CPU on SQLite, its fsync among it; 0.08 for a message), few enough that the next one need not wait long."""
+"""Items in one transaction, as many again of those that go ahead: enough to carry what a transaction costs by itself
+(0.85 ms of CPU on SQLite, its fsync among it; 0.08 for a message), few enough that the next need not wait long."""
 
 
 class Item(Generic[R]):

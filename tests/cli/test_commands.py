@@ -74,10 +74,8 @@ def test_accounts(instance: Instance, tenant: str) -> None:
         stdin="hunter2\n",
     )
     assert made["port"] == 465
-    assert made["limits"] == {
-        **{"per_minute": None, "per_hour": 100, "per_day": None},
-        **{"unit": "messages", "on_limit": "defer"},
-    }
+    limits = {"per_minute": None, "per_hour": 100, "per_day": None, "unit": "messages", "on_limit": "defer"}
+    assert made["limits"] == limits
     assert made["on_unknown"] == "hold"
     assert made["retry"] == {"schedule": ["30s", "5m"], "jitter": 0.2, "max_age": None, "max_attempts": 4}
     assert (made["has_password"], made["max_connections"]) == (True, 3)
