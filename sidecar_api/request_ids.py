@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import secrets
 
@@ -15,6 +16,15 @@ SERVER = "Stagepost"
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PREFIX = secrets.token_hex(4)
 _COUNTER = itertools.count(1)
+
+
+def _begin_anew() -> None:
+    """A worker is not the process that it was forked from."""
+    global _PREFIX
+    _PREFIX = secrets.token_hex(4)
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def request_id_of(request: web.BaseRequest) -> str:

@@ -157,3 +157,23 @@ def test_without_a_loop_a_line_is_written_at_once() -> None:
         ["2026-01-01T00:00:00.000Z", "-", "started"],
         ["2026-01-01T00:00:00.000Z", "-", "stopped"],
     ]
+
+
+def test_where_others_write_too_every_write_is_small_and_ends_with_a_line() -> None:
+    class Writes(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        def write(self, text: str) -> int:
+            assert text.endswith("\n")
+            self.sizes.append(len(text.encode()))
+            return super().write(text)
+
+    stream = Writes()
+    log = MailLog(FakeClock(), LogFormat.TEXT, stream, whole=512)
+    log._lines = [*(f"{number} ü\n" for number in range(200)), "x" * 600 + "\n"]  # what one turn of a loop brought
+    log.flush()
+    assert stream.getvalue().count("\n") == 201
+    assert all(size <= 512 for size in stream.sizes[:-1])
+    assert stream.sizes[-1] == 601

@@ -82,7 +82,7 @@ class Server:
     data_dir: Path = key(
         "", DERIVED_PATH, "Everything of this instance; empty: ~/.local/share/stagepost, by XDG_DATA_HOME"
     )
-    workers: int = key("1", number(1, 64), "Processes that share the doors")
+    workers: int = key("1", number(1, 64), "Processes of this instance: they share doors, queue and limits")
     max_memory: int | None = key(
         "",
         optional(size(64 * MIB, 1024 * GIB)),
