@@ -196,6 +196,7 @@ class Relay:
             archive=self.store.archive,
             contents=self.store.contents,
             directory=self.store.directory,
+            commands=self.store.commands,
             probe=Probe(self.connector),
             explainer=Explainer(
                 self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock
@@ -348,6 +349,8 @@ class Relay:
         self.metrics.held_after_deaths.inc(len(events))
 
     async def _remove_old(self) -> None:
+        if (term := self.config.retention.commands) is not None:
+            await self.store.commands.remove_before(self.clock.now() - term)
         removed = await self.retention.run()
         for part, count in (("content", removed.contents), ("messages", removed.messages), ("events", removed.events)):
             self.metrics.retention_removed.labels(part).inc(count)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.model.command import Command
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
 from relay.model.event import Event
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
@@ -278,3 +279,28 @@ class Explainer(Protocol):
 
     async def explain(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryExplanation]:
         """Each of its deliveries that is not done; NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFilter:
+    """What is asked of the command log; None asks nothing. `before` is the cursor: the last sequence of the page before."""
+
+    tenant: str | None = None
+    operation: str | None = None
+    since: int | None = None
+    until: int | None = None
+    before: int | None = None
+    limit: int = 50
+
+
+class CommandLog(Protocol):
+    """Who did what by the API, kept as long as the configuration says."""
+
+    async def record(self, command: Command) -> None:
+        """One more."""
+
+    async def commands(self, wanted: CommandFilter) -> Sequence[Command]:
+        """A page, newest first."""
+
+    async def remove_before(self, horizon: int) -> int:
+        """Forget what was done before a time (µs); how many."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
+from sidecar_api.audit import record
 from sidecar_api.auth import Caller, authenticate, is_local
 from sidecar_api.bodies import (
     SMALL_BODY,
@@ -73,10 +74,20 @@ class _Binder:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             call = await self._admit(route, request)
-            response = await (route.handler(call) if route.body is None else self._read_and_handle(route, call))
+            response = await self._handle(route, call)
             return tag(request, response) if route.tagged else response
 
         return handle
+
+    async def _handle(self, route: Route, call: Call) -> web.StreamResponse:
+        """The answer; what was done, and how it ended, is written down."""
+        try:
+            response = await (route.handler(call) if route.body is None else self._read_and_handle(route, call))
+        except Exception as error:
+            await record(route, call, problem_of(error).status)
+            raise
+        await record(route, call, response.status)
+        return response
 
     async def _admit(self, route: Route, request: web.Request) -> Call:
         """Who calls, how often, what they ask."""
@@ -118,6 +129,7 @@ class _Binder:
         if route.body is None:
             raise TypeError("a route without a body has none to be read")
         call.body = read_json(octets, route.body, call.reading())
+        call.octets = octets if route.audited else b""
         if route.idempotent and IDEMPOTENCY_KEY in call.request.headers:
             call.digest = digest_of(octets)
         return await route.handler(call)

@@ -146,7 +146,7 @@ def _detail(error: ErrorDetails) -> str:
 
 def read_query(given: MultiMapping[str], kind: type[_Model], reading: Reading) -> _Model:
     """The query parameters; a repeated one is a list. Invalid with `?name` for every fault."""
-    if not given:
+    if not given and not any(member.is_required() for member in kind.model_fields.values()):
         return _nothing_asked(kind)
     values: dict[str, Any] = {}
     for name, value in given.items():

@@ -36,7 +36,7 @@ class Call:
     content: Pieces | None = None
     """The body, without its content coding, where the route streams it."""
     octets: bytes = b""
-    """The body as it came, where the route reads it by itself."""
+    """The body as it came, where the route reads it by itself, or the command log is to tell of it."""
     digest: str | None = None
     """SHA-256 of the JSON body, in hex, where an idempotency key is to be held against it."""
 

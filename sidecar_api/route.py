@@ -65,6 +65,11 @@ class Route:
         return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media,)
 
     @property
+    def audited(self) -> bool:
+        """Whether the command log tells of it: what changes something, but for mail, of which events tell."""
+        return self.method != "GET" and not self.idempotent
+
+    @property
     def name(self) -> str:
         """The handler's name: the operation's id."""
         return str(getattr(self.handler, "__name__", self.path))

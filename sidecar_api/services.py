@@ -9,7 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from relay.clock import Clock
-from relay.contracts import Accepted, AccountProbe, ContentStore, Directory, Explainer, MessageArchive
+from relay.contracts import Accepted, AccountProbe, CommandLog, ContentStore, Directory, Explainer, MessageArchive
 from relay.intake.submission import Submission
 
 
@@ -40,6 +40,7 @@ class Services:
     archive: MessageArchive
     contents: ContentStore
     directory: Directory
+    commands: CommandLog
     probe: AccountProbe
     explainer: Explainer
     metrics: Callable[[], Awaitable[bytes]]

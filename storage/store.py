@@ -14,6 +14,7 @@ from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.model.event import Event
 from storage.archive import Archive
 from storage.cipher import Cipher, key_id_of, make_keys, read_keys
+from storage.command_log import CommandLog
 from storage.contents import Chunks, Contents, Files
 from storage.database import Database, Peers
 from storage.directory import Directory
@@ -47,6 +48,7 @@ class Store:
     contents: contracts.ContentStore
     archive: contracts.MessageArchive
     directory: contracts.Directory
+    commands: contracts.CommandLog
     is_new: bool
     """Nobody had put anything in when it was opened."""
 
@@ -67,6 +69,7 @@ class Store:
         self.contents = contents
         self.archive = archive
         self.directory = directory
+        self.commands = CommandLog(database)
         self.is_new = is_new
         self._database = database
         self.clock = clock

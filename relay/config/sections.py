@@ -230,6 +230,9 @@ class Retention:
         "30d", optional(duration(HOUR, 3650 * DAY)), "Messages with recipients, attempts, and content that is left"
     )
     events: int | None = key("90d", optional(duration(HOUR, 3650 * DAY)), "Events, from the time of each")
+    commands: int | None = key(
+        "365d", optional(duration(HOUR, 3650 * DAY)), "The command log: who did what by API and command line"
+    )
 
 
 @dataclass(frozen=True, slots=True)

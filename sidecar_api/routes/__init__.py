@@ -8,7 +8,7 @@ example each (`schemas.examples`), tags and `If-Match` (`etags`), changes by mer
 from __future__ import annotations
 
 from sidecar_api.route import Group, Route
-from sidecar_api.routes import accounts, credentials, instance, messages, submissions, tenants, tokens
+from sidecar_api.routes import accounts, commands, credentials, instance, messages, submissions, tenants, tokens
 
 GROUPS: tuple[Group, ...] = (
     submissions.GROUP,
@@ -17,6 +17,7 @@ GROUPS: tuple[Group, ...] = (
     accounts.GROUP,
     credentials.GROUP,
     tokens.GROUP,
+    commands.GROUP,
     instance.GROUP,
 )
 """In the order of the reference; a test finds a module that is left out."""

@@ -33,6 +33,13 @@ def _limit(value: object) -> int:
     return int(text)
 
 
+def _sequence(value: object) -> int:
+    text = _one(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError("is not a cursor")
+    return int(text)
+
+
 def _state(value: object) -> MessageState:
     try:
         return MessageState(str(value))
@@ -57,6 +64,10 @@ _Recipient = Annotated[
 ]
 _State = Annotated[MessageState, PlainValidator(_state), _schema(enum=list(MessageState))]
 _Limit = Annotated[int, PlainValidator(_limit), _schema(type="integer", minimum=1, maximum=MAX_PAGE)]
+
+
+_Sequence = Annotated[int, PlainValidator(_sequence), _schema(type="string", pattern=r"^\d{1,18}$")]
+_Operation = Annotated[str, BeforeValidator(_one), Field(pattern=r"^[a-z_]{1,64}$", examples=["change_account"])]
 
 
 class NoQuery(Strict):
@@ -96,3 +107,19 @@ class RawQuery(TenantQuery):
     client_id: Annotated[str, PlainValidator(lambda v: read_identifier(_one(v))), _schema(type="string")] | None = None
     tags: Annotated[list[str], PlainValidator(_tags), _schema(type="array", items={"type": "string"})] | None = None
     metadata: Annotated[str, PlainValidator(lambda v: read_metadata(_one(v))), _schema(type="string")] | None = None
+
+
+class CommandsQuery(TenantQuery):
+    """Filters, all of which must hold; `operation` as this description calls it."""
+
+    operation: _Operation | None = None
+    since: TimeIn | None = None
+    until: TimeIn | None = None
+    cursor: _Sequence | None = None
+    limit: _Limit = DEFAULT_PAGE
+
+
+class PurgeQuery(Strict):
+    """Up to when."""
+
+    before: TimeIn

@@ -23,7 +23,7 @@ from relay.secrets import hash_generated, token_hash
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
 from sidecar_api.site import Site, start_site
-from tests.sidecar_api.memory import NOW, Archive, MemoryDirectory, Probe, RecordingIntake
+from tests.sidecar_api.memory import NOW, Archive, MemoryCommands, MemoryDirectory, Probe, RecordingIntake
 
 
 class FixedClock(SystemClock):
@@ -145,6 +145,7 @@ def services_of(
         archive=archive,
         contents=archive,
         directory=directory,
+        commands=MemoryCommands(),
         probe=Probe(),
         explainer=archive,
         metrics=metrics,

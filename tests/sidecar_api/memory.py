@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.contracts import Accepted, ContentWriter, MessageFilter, ProbeResult, QueueCounts
+from relay.contracts import Accepted, CommandFilter, ContentWriter, MessageFilter, ProbeResult, QueueCounts
 from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
 from relay.intake.submission import Submission
+from relay.model.command import Command
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, Reason, ReasonKind
@@ -339,3 +340,25 @@ class Probe:
     async def probe(self, account: Account) -> ProbeResult:
         """Well."""
         return ProbeResult(True, "auth", f"{account.host} accepts")
+
+
+@dataclass
+class MemoryCommands:
+    """A command log."""
+
+    kept: list[Command] = field(default_factory=list)
+
+    async def record(self, command: Command) -> None:
+        """One more."""
+        self.kept.append(replace(command, sequence=len(self.kept) + 1))
+
+    async def commands(self, wanted: CommandFilter) -> Sequence[Command]:
+        """Newest first."""
+        found = [one for one in reversed(self.kept) if wanted.tenant in {None, one.tenant}]
+        return [one for one in found if wanted.before is None or one.sequence < wanted.before][: wanted.limit]
+
+    async def remove_before(self, horizon: int) -> int:
+        """By time."""
+        before = len(self.kept)
+        self.kept = [one for one in self.kept if one.at >= horizon]
+        return before - len(self.kept)

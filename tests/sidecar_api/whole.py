@@ -54,6 +54,7 @@ async def whole_door(directory: Path, clock: Clock | None = None) -> AsyncIterat
                 archive=core.store.archive,
                 contents=core.store.contents,
                 directory=core.store.directory,
+                commands=core.store.commands,
                 probe=Probe(),
                 explainer=core.explainer,
                 metrics=metrics,

@@ -70,3 +70,20 @@ ALTER TABLE tokens ADD COLUMN previous_until BIGINT NOT NULL DEFAULT 0;
 CREATE UNIQUE INDEX tokens_by_previous_hash ON tokens (previous_hash) WHERE previous_hash IS NOT NULL;
 ALTER TABLE tokens ADD COLUMN networks TEXT COLLATE "C" NOT NULL DEFAULT '[]';
 ALTER TABLE tokens ADD COLUMN last_used_at BIGINT;
+
+-- Who did what by the API. No reference to tenants: it tells of them after they are gone.
+CREATE TABLE command_log (
+    sequence   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         BIGINT NOT NULL,
+    actor      TEXT COLLATE "C" NOT NULL,
+    tenant_id  TEXT COLLATE "C",
+    peer       TEXT COLLATE "C",
+    request_id TEXT COLLATE "C" NOT NULL,
+    operation  TEXT COLLATE "C" NOT NULL,
+    method     TEXT COLLATE "C" NOT NULL,
+    path       TEXT COLLATE "C" NOT NULL,
+    status     BIGINT NOT NULL,
+    body       TEXT COLLATE "C"
+);
+
+CREATE INDEX command_log_by_tenant ON command_log (tenant_id, sequence) WHERE tenant_id IS NOT NULL;

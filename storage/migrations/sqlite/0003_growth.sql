@@ -70,3 +70,20 @@ ALTER TABLE tokens ADD COLUMN previous_until INTEGER NOT NULL DEFAULT 0;
 CREATE UNIQUE INDEX tokens_by_previous_hash ON tokens (previous_hash) WHERE previous_hash IS NOT NULL;
 ALTER TABLE tokens ADD COLUMN networks TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE tokens ADD COLUMN last_used_at INTEGER;
+
+-- Who did what by the API. No reference to tenants: it tells of them after they are gone.
+CREATE TABLE command_log (
+    sequence   INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    actor      TEXT NOT NULL,
+    tenant_id  TEXT,
+    peer       TEXT,
+    request_id TEXT NOT NULL,
+    operation  TEXT NOT NULL,
+    method     TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    status     INTEGER NOT NULL,
+    body       TEXT
+) STRICT;
+
+CREATE INDEX command_log_by_tenant ON command_log (tenant_id, sequence) WHERE tenant_id IS NOT NULL;
