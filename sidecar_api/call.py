@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -77,3 +78,14 @@ def answer(status: int, value: object, headers: Mapping[str, str] | None = None)
 def no_content() -> web.Response:
     """204."""
     return web.Response(status=204)
+
+
+async def stream(call: Call, pieces: AsyncIterable[bytes], headers: Mapping[str, str]) -> web.StreamResponse:
+    """An answer piece by piece; a client that goes away in the middle is nobody's fault."""
+    response = web.StreamResponse(headers=headers)
+    with contextlib.suppress(ConnectionError):
+        await response.prepare(call.request)
+        async for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
+    return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import orjson
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from relay.contracts import CommandFilter
 from sidecar_api.auth import tenant_or_any
-from sidecar_api.call import Call, answer
+from sidecar_api.call import Call, answer, stream
 from sidecar_api.schemas.commands import CommandsOut, RemovedOut, command_out
 from sidecar_api.schemas.queries import CommandsQuery, PurgeQuery
 
@@ -36,14 +37,13 @@ async def _wanted(call: Call) -> CommandFilter:
 async def export_commands(call: Call) -> web.StreamResponse:
     """GET /v1/commands/export: all that the filter lets through, newest first, a JSON object a line."""
     wanted = replace(await _wanted(call), limit=EXPORTED_AT_ONCE)
-    page = await call.services.commands.commands(wanted)
-    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Content-Disposition": "attachment"})
-    await response.prepare(call.request)
-    while page:
-        await response.write(b"".join(orjson.dumps(command_out(one)) + b"\n" for one in page))
-        page = await call.services.commands.commands(replace(wanted, before=page[-1].sequence))
-    await response.write_eof()
-    return response
+    return await stream(call, _lines(call, wanted), {"Content-Type": NDJSON, "Content-Disposition": "attachment"})
+
+
+async def _lines(call: Call, wanted: CommandFilter) -> AsyncIterator[bytes]:
+    while page := await call.services.commands.commands(wanted):
+        yield b"".join(orjson.dumps(command_out(one)) + b"\n" for one in page)
+        wanted = replace(wanted, before=page[-1].sequence)
 
 
 async def purge_commands(call: Call) -> web.Response:

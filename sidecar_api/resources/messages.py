@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from relay.contracts import MessageFilter
 from relay.model.message import QueueId
 from sidecar_api.auth import tenant_or_any
-from sidecar_api.call import Call, answer
+from sidecar_api.call import Call, answer, stream
 from sidecar_api.schemas import views
 from sidecar_api.schemas.explain import explain_out
 from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
@@ -74,19 +76,18 @@ async def show_content(call: Call) -> web.StreamResponse:
     detail = await call.services.archive.message(tenant, message)
     pieces = aiter(call.services.contents.read(message))
     first = await anext(pieces, b"")  # NotFound is said before the answer begins
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "message/rfc822",
-            "Content-Disposition": f'attachment; filename="{message}.eml"',
-        }
-    )
-    response.content_length = detail.message.size
-    await response.prepare(call.request)
-    await response.write(first)
-    async for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
-    return response
+    headers = {
+        "Content-Type": "message/rfc822",
+        "Content-Disposition": f'attachment; filename="{message}.eml"',
+        "Content-Length": str(detail.message.size),
+    }
+    return await stream(call, _with_first(first, pieces), headers)
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def cancel_message(call: Call) -> web.Response:

@@ -40,6 +40,8 @@ async def address(door: Door, route: Route, caller: str, *, owner: str = "a") ->
     query = f"?tenant={owner}" if route.access.is_admin is False and caller in {"admin", "admin-read", "unix"} else ""
     if route.access in {Access.PUBLIC, Access.METRICS}:
         query = ""
+    if route.name == "purge_commands":
+        query = "?before=%2B1s"
     path = route.path
     if path.startswith("/v1/messages/{id}"):
         made = await door.ask("POST", f"/v1/messages?tenant={owner}", "admin", json=MESSAGE)
@@ -77,7 +79,7 @@ async def test_every_caller_as_declared(door: Door, route: Route) -> None:
         if wanted is not None:
             assert status == wanted, (caller, body)
         elif route.method == "DELETE" or (route.name.startswith("add_") and status == 409):
-            assert status in {204, 404, 409}, (caller, body)  # an earlier caller has done it
+            assert status in {*route.answers, 404, 409}, (caller, body)  # an earlier caller has done it
         elif route.name in {"change_token", "rotate_token"} and caller == "a-manage":
             assert status == 403, (caller, body)  # the token has scopes that the caller lacks
         else:
