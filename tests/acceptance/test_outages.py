@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,29 @@ async def _mail(port: int) -> str:
         writer.transport.abort()
 
 
+@contextlib.contextmanager
+def another(relay: RelayProcess, **options: Mapping[str, str]) -> Iterator[RelayProcess]:
+    """A second instance on the store of the first, with its key."""
+    with relay_directory() as directory, RelayProcess(directory, relay.storage_url, options) as other:
+        (directory / "data").mkdir(mode=0o700)
+        shutil.copy(relay.directory / "data" / "key", directory / "data" / "key")
+        yield other
+
+
+async def test_an_instance_is_woken_by_the_other(relay: RelayProcess) -> None:
+    """One takes mail in and does not send; the other, which looks by itself every few minutes, sends it at once."""
+    relay.options = {"dispatch": {"active": "false"}}
+    relay.write_config()
+    async with SmtpServer() as sink:
+        token = add_sink(relay, sink.port)
+        with another(relay) as other:
+            await asyncio.to_thread(relay.start)
+            await asyncio.to_thread(other.start)
+            draft = {"from": "a@sender.test", "to": ["b@receiver.test"], "subject": "x", "text": "x"}
+            await asyncio.to_thread(relay.request, "POST", "/v1/messages?tenant=default", token, draft)
+            await sink.wait_for(1, seconds=5)
+
+
 @pytest.mark.timeout(120)
 async def test_a_frozen_instance_is_taken_over_and_writes_nothing_later(relay: RelayProcess) -> None:
     """SIGSTOP in the midst of an attempt, beyond the lease: the other instance sends; what the first one comes back with is
@@ -181,10 +206,7 @@ async def test_a_frozen_instance_is_taken_over_and_writes_nothing_later(relay: R
     relay.write_config()
     async with SmtpServer() as sink:
         token = add_sink(relay, sink.port)
-        with relay_directory() as directory, RelayProcess(directory, relay.storage_url, relay.options) as other:
-            (directory / "data").mkdir(mode=0o700)
-            (directory / "data" / "key").write_bytes((relay.directory / "data" / "key").read_bytes())
-            (directory / "data" / "key").chmod(0o600)
+        with another(relay, **relay.options) as other:
             await asyncio.to_thread(relay.start)
             await asyncio.to_thread(other.start)
             gate = Gate()

@@ -178,6 +178,24 @@ async def test_sessions_are_durable_whatever_the_default_is(opened: Open, url: s
     assert await database._pool.fetchval("SHOW synchronous_commit") == "on"
 
 
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_could_lose_mail_is_not_used(setting: str, opened: Open, url: str) -> None:
+    async def switch(to: str) -> None:
+        postgres.run(f"ALTER SYSTEM SET {setting} = {to}")
+        postgres.run("SELECT pg_reload_conf()")
+        async with asyncio.timeout(20):
+            while await asyncio.to_thread(postgres.ask, f"SHOW {setting}") != to:
+                pass
+
+    await switch("off")
+    try:
+        with pytest.raises(StoreError, match=f"{setting} = off and could lose accepted mail: set {setting} = on"):
+            await opened()
+    finally:
+        await switch("on")
+    await opened()
+
+
 async def test_a_server_that_is_read_only_is_not_available(opened: Open, url: str) -> None:
     postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable, match="read-only"):

@@ -55,6 +55,11 @@ def run(statement: str) -> None:
     _psql(statement)
 
 
+def ask(statement: str) -> str:
+    """The one value that a statement answers."""
+    return _server().psql(statement, "-A", "-t").strip()
+
+
 class _Server:
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="stagepost-postgres-"))
@@ -98,17 +103,17 @@ class _Server:
         self.crash()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> str:
         done = subprocess.run(
             [self._binaries / command[0], *command[1:]], capture_output=True, check=False, **self._as_user()
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode(errors="replace"))
+        return done.stdout.decode(errors="replace")
 
-    def psql(self, statement: str) -> None:
-        self._run(
-            "psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", SUPERUSER, "-d", "postgres", "-c", statement
-        )
+    def psql(self, statement: str, *options: str) -> str:
+        where = f"-q -h 127.0.0.1 -p {self.port} -U {SUPERUSER} -d postgres".split()
+        return self._run("psql", *where, *options, "-c", statement)
 
     def _as_user(self) -> dict[str, Any]:
         user = self._user
