@@ -14,7 +14,15 @@ from relay.dispatch.leases import Leases
 from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error, since
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.split import parts_of
-from relay.dispatch.untried import account_event, divide, hold_back, no_account, settle_expired, settle_over_limit
+from relay.dispatch.untried import (
+    account_event,
+    divide,
+    hold_back,
+    no_account,
+    put_back,
+    settle_expired,
+    settle_over_limit,
+)
 from relay.dispatch.way import Way
 from relay.errors import NotFound, StoreUnavailable
 from relay.maillog import MailLog
@@ -22,12 +30,14 @@ from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
 from relay.model.event import Event, EventKind, Facts
 from relay.model.queue_key import QueueKey
-from relay.model.tenant import INHERIT, Account, OnUnknown
+from relay.model.tenant import INHERIT, Account, OnUnknown, Tenant
 
 log = logging.getLogger(__name__)
 
 LOCAL_ERROR_PAUSE = 5 * MINUTE
 """How long a message waits after an error of ours that nobody foresaw."""
+STORE_PAUSE = 5 * SECOND
+"""How long one waits whose account or content could not be read."""
 SETTLE_PAUSE = 1 * SECOND
 _TRIED_AGAIN = frozenset({Verdict.DEFERRED, Verdict.UNKNOWN})
 
@@ -62,12 +72,13 @@ class Attempter:
         try:
             try:
                 settlement = await self._try(way, delivery)
-                if delivery.slots:
-                    settlement = replace(settlement, slots=delivery.slots)
             except asyncio.CancelledError:  # no outcome yet; once there is one, only settle may speak of the lease
                 await asyncio.shield(self._give_back(delivery))
                 raise
-            return await self._settle(settlement)
+            except StoreUnavailable as error:  # nothing was sent: account or content could not be read
+                log.warning("%s: put back as soon as the store answers: %s", delivery.id, error)
+                settlement = put_back(delivery, self._clock.now() + STORE_PAUSE, self._clock.now())
+            return await self._settle(replace(settlement, slots=delivery.slots) if delivery.slots else settlement)
         except StoreUnavailable as error:
             log.warning(
                 "%s: the store does not answer (%s); it is taken up again when its lease has run out",
@@ -97,23 +108,25 @@ class Attempter:
             found: Account | None = await self._directory.owned_account(owner, account)
         except NotFound:
             found = None
-        return (await self._policy(key.tenant, found)).longest_wait
+        return self._policy(found, await self._directory.tenant(key.tenant)).longest_wait
 
     async def _try(self, way: Way, delivery: LeasedDelivery) -> Settlement:
         now = self._clock.now()
         if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
             return settle_expired(delivery, now)
+        # All that is looked up is looked up before anything is sent: what a server says must not wait for the store.
+        owner = await self._directory.tenant(delivery.message.tenant)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
         if account is None or not account.enabled:
-            return await self._fault(way, delivery, no_account(delivery, account, now), account)
-        if parts := parts_of(delivery, account, await self._directory.tenant(delivery.message.tenant)):
+            return self._fault(way, delivery, no_account(delivery, account, now), account, owner)
+        if parts := parts_of(delivery, account, owner):
             return divide(delivery, parts, now)
         if delivery.over is not None:
             return settle_over_limit(delivery, delivery.over, now)
         way.resize(account)
-        return await self._send(way, delivery, account)
+        return await self._send(way, delivery, account, owner)
 
-    async def _send(self, way: Way, delivery: LeasedDelivery, account: Account) -> Settlement:
+    async def _send(self, way: Way, delivery: LeasedDelivery, account: Account, owner: Tenant) -> Settlement:
         started_at = self._clock.now()
         try:
             attempt = await self._courier.deliver(delivery, account)
@@ -124,11 +137,11 @@ class Attempter:
             return self._local_error(delivery, started_at)
         self._metrics.attempts.inc()
         if attempt.fault is not None:
-            return await self._fault(way, delivery, attempt, account)
+            return self._fault(way, delivery, attempt, account, owner)
         self._measure(delivery, attempt)
         retry = self._retry
         if any(outcome.verdict in _TRIED_AGAIN for outcome in attempt.outcomes):
-            retry = await self._policy(delivery.message.tenant, account)
+            retry = self._policy(account, owner)
         now = self._clock.now()
         settlement = settle_attempt(delivery, attempt, retry, account.on_unknown, now)
         if way.breaker.is_closed:
@@ -143,15 +156,16 @@ class Attempter:
                 since = max(delivery.message.accepted_at, delivery.message.not_before or 0)
                 self._metrics.delivery_seconds.observe((attempt.finished_at - since) / SECOND)
 
-    async def _policy(self, tenant: str, account: Account | None) -> RetryPolicy:
+    def _policy(self, account: Account | None, owner: Tenant) -> RetryPolicy:
         """The account's, then the tenant's, then the instance's, as they are now."""
-        owner = await self._directory.tenant(tenant)
         return self._retry.with_settings(account.retry if account else INHERIT, owner.retry)
 
-    async def _fault(self, way: Way, delivery: LeasedDelivery, attempt: Attempt, account: Account | None) -> Settlement:
+    def _fault(
+        self, way: Way, delivery: LeasedDelivery, attempt: Attempt, account: Account | None, owner: Tenant
+    ) -> Settlement:
         fault = attempt.fault
         assert fault is not None  # noqa: S101  # for mypy: both callers have seen it
-        policy = await self._policy(delivery.message.tenant, account)
+        policy = self._policy(account, owner)
         on_unknown = account.on_unknown if account else OnUnknown.RETRY
         now = self._clock.now()
         before = way.breaker

@@ -51,6 +51,11 @@ def account_event(kind: EventKind, account_key: str, at: int, facts: Facts) -> E
     return Event(kind, at, owner, None, facts={"account": account_key, **facts})
 
 
+def put_back(delivery: LeasedDelivery, due: int, now: int) -> Settlement:
+    """Untried, since something of it could not be read: no attempt is counted, and its slots are given back."""
+    return settlement_of(delivery, state=DeliveryState.READY, due=due, at=now)
+
+
 def divide(delivery: LeasedDelivery, parts: tuple[Part, ...], now: int) -> Settlement:
     """Untried: its recipients go in parts, by queues of their own. The first part stays in this delivery."""
     first, *others = parts

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import socket
+from typing import NoReturn
+
+import pytest
 
 from relay.clock import HOUR, MINUTE
+from relay.dispatch.attempt import STORE_PAUSE
 from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE
+from relay.errors import StoreUnavailable
 from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import AccountKind, OnUnknown
 from tests.support.clock import START
@@ -132,3 +137,40 @@ async def test_too_many_recipients_for_the_server_go_in_several_transactions_at_
         ("r2@b.example", "r3@b.example"),
     ]
     assert [recipient.attempts for recipient in (await core.detail(accepted)).recipients] == [1] * 4
+
+
+def away(*_: object, **__: object) -> NoReturn:
+    raise StoreUnavailable("the store is away")
+
+
+async def test_content_that_cannot_be_read_now_puts_the_mail_back(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not when its lease has run out; no attempt is counted."""
+    await core.add_account(server.port)
+    with monkeypatch.context() as patched:
+        patched.setattr(core.store.contents, "read", away)
+        accepted = await core.submit(content=b"Subject: large\r\n\r\n" + b"x" * 300_000)
+        await core.fake.until_slept(START + STORE_PAUSE)
+    core.fake.advance(STORE_PAUSE)
+    await core.log.wait_for(accepted.id, "sent")
+    assert [(r.state, r.attempts) for r in (await core.detail(accepted)).recipients] == [(R.SENT, 1)]
+    assert len(server.messages) == 1
+
+
+async def test_what_a_server_said_is_kept_though_the_store_is_away(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is looked up between the reply and its settlement."""
+    await core.add_account(server.port)
+    server.to("later@b.example", "450 4.2.0 busy")
+    gate = Gate()
+    server.on("dot", Action("250 2.0.0 ok", when=gate))
+    accepted = await core.submit("now@b.example", "later@b.example")
+    await gate.reached()
+    for name in ("tenant", "account", "owned_account"):
+        monkeypatch.setattr(core.store.directory, name, away)
+    gate.set()
+    await core.log.wait_for(accepted.id, "sent")
+    await core.log.wait_for(accepted.id, "deferred")
+    assert await core.states(accepted) == [R.SENT, R.DEFERRED]

@@ -109,7 +109,7 @@ class _Server:
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode(errors="replace"))
-        return done.stdout.decode(errors="replace")
+        return str(done.stdout, errors="replace")
 
     def psql(self, statement: str, *options: str) -> str:
         where = f"-q -h 127.0.0.1 -p {self.port} -U {SUPERUSER} -d postgres".split()
