@@ -197,7 +197,8 @@ class Session(CommandLoop):
             if mail.size is not None and mail.size > intake.max_size:
                 raise Rejected(Refusal.TOO_BIG, str(intake.max_size))
         except Rejected as rejected:
-            self._junk += 1
+            if rejected.reply.code >= 500:  # how things stand here is not the client's fault
+                self._junk += 1
             self._report(rejected.reply, principal, mail.sender if mail else "")
             raise
         self._transaction = Transaction(principal, mail)

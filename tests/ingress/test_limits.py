@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from relay.errors import Refusal, Rejected
 from relay.ingress.faults import ClientTooSlow
 from relay.ingress.listener import Listener, bind
 from tests.ingress.conftest import OpenADoor
@@ -208,3 +209,14 @@ async def test_implicit_tls_needs_a_certificate(open_door: OpenADoor) -> None:
     (sock,) = bind("127.0.0.1", 0)
     with sock, pytest.raises(ValueError, match="certificate"):
         await door.door.start([Listener(sock, implicit_tls=True)])
+
+
+async def test_how_things_stand_here_is_not_the_clients_fault(open_door: OpenADoor) -> None:
+    """Who asks again and again while mail is not taken is not cut off for it."""
+    door = await open_door(max_junk=3)
+    client = await door.greeted()
+    door.intake.refusal = Rejected(Refusal.STORE_DOWN)
+    for _ in range(20):
+        assert (await client.ask("MAIL FROM:<a@b.example>")).startswith("451 4.3.0 ")
+    door.intake.refusal = None
+    assert (await client.ask("MAIL FROM:<a@b.example>")).startswith("250 ")

@@ -43,24 +43,30 @@ class Injector:
         return f"{self.prefix}-{next(self._numbers)}"
 
     async def _smtp(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.smtp_port)
-        try:
-            await _reply(reader)
-            await _say(reader, writer, "EHLO injector.test")
-            while True:
-                name = self._name()
-                body = f"From: a@sender.test\r\nSubject: {name}\r\n\r\n{self.padding * 10}."
-                for line in ("MAIL FROM:<a@sender.test>", f"RCPT TO:<{name}@receiver.test>", "DATA", body):
-                    reply = await _say(reader, writer, line)
-                    if reply[0] not in "23":
-                        self.refused[f"smtp {reply[:3]}"] += 1
-                        await asyncio.sleep(PAUSE)  # as a client does that is told to come again
-                        await _say(reader, writer, "RSET")
-                        break
-                else:
-                    self.acknowledged.append(name)
-        finally:
-            writer.close()
+        """One client. Where the relay hangs up it comes again; where it is gone it ends."""
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.smtp_port)
+            try:
+                await self._session(reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await asyncio.sleep(PAUSE)
+            finally:
+                writer.close()
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _reply(reader)
+        await _say(reader, writer, "EHLO injector.test")
+        while True:
+            name = self._name()
+            body = f"From: a@sender.test\r\nSubject: {name}\r\n\r\n{self.padding * 10}."
+            for line in ("MAIL FROM:<a@sender.test>", f"RCPT TO:<{name}@receiver.test>", "DATA", body):
+                reply = await _say(reader, writer, line)
+                if reply[0] not in "23":
+                    self.refused[f"smtp {reply[:3]}"] += 1
+                    await asyncio.sleep(PAUSE)  # as a client does that is told to come again
+                    break
+            else:
+                self.acknowledged.append(name)
 
     async def _rest(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.api_port)
