@@ -289,7 +289,9 @@ class Transaction:
         )
 
     def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
-        """One answer for every recipient without an outcome."""
+        """One answer for every recipient without an outcome; where there is none, it is nobody's (RFC 2920 §3.1)."""
+        if not self._open:
+            return
         if isinstance(judgement, AccountFault):
             self.fault = judgement
             self._open.clear()
