@@ -174,6 +174,7 @@ class _Opening:
                 await self._secure(client)
                 await self._greet(client)
             await self._authenticate(client)
+            self._check_silence(client)
         except BaseException:
             client.close()
             raise
@@ -236,6 +237,12 @@ class _Opening:
             fault = AccountFault(Category.AUTH, Phase.AUTH, None, "the server offers neither AUTH PLAIN nor AUTH LOGIN")
             raise ConnectFailed(fault)
         await self._step(client.auth_login(account.user, account.password), b"AUTH LOGIN ***\r\n")
+
+    def _check_silence(self, client: aiosmtplib.SMTP) -> None:
+        """Nothing may be left in the library's hands: it would be lost, and what comes next be taken for something else."""
+        if client.protocol is not None and client.protocol._buffer:  # noqa: SLF001  # it has no name for it in public
+            detail = f"in {self.phase}: the server said more than it was asked"
+            raise ConnectFailed(AccountFault(Category.PROTOCOL, self.phase, None, detail))
 
     def _take_over(self, client: aiosmtplib.SMTP, peer: str) -> Connection:
         """From here on the transport's bytes come to our protocol; nothing is awaited in between, so none is missed."""

@@ -8,7 +8,7 @@ import pytest
 
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool
-from relay.model.delivery import Category, Verdict
+from relay.model.delivery import Category, Phase, Verdict
 from tests.delivery.post import account_at, make_delivery, verdicts
 from tests.support.smtp_server import EXTENSIONS, OK, Scripted, SmtpServer
 
@@ -122,3 +122,19 @@ async def test_an_empty_mail_that_is_taken_ends_the_connection(courier: Courier,
     assert verdicts(deferred) == [Verdict.DEFERRED]
     assert verdicts(sent) == [Verdict.SENT]
     assert not sent.reused
+
+
+@pytest.mark.parametrize("surplus", ["\r\n250 2.0.0 what nobody asked for", "\r\n25"])
+async def test_more_than_the_answer_to_ehlo_ends_it_before_any_mail(
+    courier: Courier, server: SmtpServer, surplus: str
+) -> None:
+    """The library would throw it away, and the next replies would answer other commands than they seem to."""
+    server.on(
+        "ehlo", b"250-receiver.test\r\n250 PIPELINING" + surplus.encode() + (b"\r\n" if "nobody" in surplus else b"")
+    )
+
+    attempt = await courier.deliver(make_delivery(), account_at(server.port, host="127.0.0.1"))
+
+    assert attempt.fault is not None
+    assert (attempt.fault.category, attempt.fault.phase) == (Category.PROTOCOL, Phase.EHLO)
+    assert server.messages == []
