@@ -24,6 +24,7 @@ from sidecar_api.described import (
     problems,
 )
 from sidecar_api.problems import ProblemOut
+from sidecar_api.reference.page import render
 from sidecar_api.route import JSON, Group, Route
 from sidecar_api.schemas.examples import example_of
 from sidecar_api.shapes import REFERENCE, Json, complete, schemas_of, texts_of
@@ -48,6 +49,11 @@ class Description:
     def octets(self) -> bytes:
         """As it is served."""
         return orjson.dumps(self.document)
+
+    @cached_property
+    def page(self) -> bytes:
+        """As people read it."""
+        return render(self.document).encode()
 
 
 DESCRIPTION = web.AppKey("description", Description)

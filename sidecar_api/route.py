@@ -178,6 +178,15 @@ def act(
     return Route("POST", path, handler, access, summary, {200: out}, query, body, problems=problems)
 
 
-def public(path: str, handler: Handler, out: type | str, summary: str, *, problems: frozenset[int]) -> Route:
-    """Open to all."""
-    return Route("GET", path, handler, Access.PUBLIC, summary, {200: out}, problems=problems)
+def public(
+    path: str,
+    handler: Handler,
+    out: type | str,
+    summary: str,
+    *,
+    problems: frozenset[int] = frozenset({422}),
+    tagged: bool = False,
+) -> Route:
+    """Open to all; `tagged`: with an ETag, and 304 to who has it."""
+    answers: Answers = {200: out, 304: None} if tagged else {200: out}
+    return Route("GET", path, handler, Access.PUBLIC, summary, answers, tagged=tagged, problems=problems)

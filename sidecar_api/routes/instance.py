@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecar_api.auth import Access
 from sidecar_api.openapi import show_openapi
-from sidecar_api.resources import instance
+from sidecar_api.resources import instance, reference
 from sidecar_api.route import Group, Route, get, public
 from sidecar_api.schemas.instance import HealthOut, QueuesOut
 from sidecar_api.schemas.queries import NoQuery
@@ -21,7 +21,7 @@ GROUP = Group(
             access=Access.ADMIN_READ,
             query=NoQuery,
         ),
-        public("/health/live", instance.show_live, HealthOut, "Whether the process answers", problems=frozenset({422})),
+        public("/health/live", instance.show_live, HealthOut, "Whether the process answers"),
         public(
             "/health/ready",
             instance.show_ready,
@@ -38,6 +38,9 @@ GROUP = Group(
             {200: "text/plain"},
             problems=frozenset({401, 422}),
         ),
-        public("/openapi.json", show_openapi, dict, "This description", problems=frozenset({422})),
+        public("/openapi.json", show_openapi, dict, "The description of this API", tagged=True),
+        public("/docs", reference.show_docs, "text/html", "This reference", tagged=True),
+        public("/docs/reference.css", reference.show_style, "text/css", "Its style", tagged=True),
+        public("/docs/reference.js", reference.show_script, "text/javascript", "Its script", tagged=True),
     ),
 )
