@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 Json = dict[str, Any]
@@ -31,6 +31,8 @@ def schemas_of(bodies: Iterable[type], answers: Iterable[type]) -> tuple[Mapping
     texts = _texts_of(wanted)
     for name, schema in schemas.items():
         complete(schema, texts.get(name, {}))
+    for shape, mode in wanted.items():
+        _put_own_first(schemas[references[shape, mode]["$ref"].rpartition("/")[2]], shape)
     return {shape: references[shape, mode] for shape, mode in wanted.items()}, schemas
 
 
@@ -39,7 +41,16 @@ def complete(schema: Json, texts: Mapping[str, str]) -> None:
     for name, member in schema.get("properties", {}).items():
         member.pop("title", None)
         if name in texts and "$ref" not in member:
-            member.setdefault("description", texts[name])
+            member["description"] = " ".join(filter(None, (texts[name], member.get("description"))))
+
+
+def _put_own_first(schema: Json, shape: type) -> None:
+    """A body's own members before those that it shares with others."""
+    if issubclass(shape, BaseModel):
+        fields = shape.model_fields
+        own = [field.alias or name for name, field in fields.items() if name in inspect.get_annotations(shape)]
+        members = schema.get("properties", {})
+        schema["properties"] = {name: members[name] for name in own} | members
 
 
 def _texts_of(shapes: Iterable[type]) -> Mapping[str, Mapping[str, str]]:

@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sources() -> Iterator[str]:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*"):
-            if path.suffix in {".py", ".sql"} or path.name == "py.typed":
+            if path.suffix in {".py", ".sql", ".css", ".js"} or path.name == "py.typed":
                 yield str(path.relative_to(ROOT))
 
 

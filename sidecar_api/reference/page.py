@@ -10,6 +10,7 @@ import orjson
 
 from sidecar_api.reference.markup import Markup, element, paragraphs, text
 from sidecar_api.reference.schemas import Schemas
+from sidecar_api.request_ids import REQUEST_ID
 from sidecar_api.shapes import Json
 
 STYLE = "docs/reference.css"
@@ -23,6 +24,7 @@ _ACCESS = {
     "admin_read": "admin, scope read",
     "admin": "admin, scope manage",
 }
+_PLACES = {"path": "Path", "query": "Query", "header": "Header fields"}
 _PART = re.compile(r"\{(\w+)\}")
 
 
@@ -131,8 +133,10 @@ class _Page:
             "div",
             element("p", element("span", _ACCESS[operation["x-access"]], class_="access")),
             paragraphs(operation["description"]) if operation.get("description") else None,
-            *self._parameters(operation),
+            *self._parameters(operation, "path"),
             *self._body(operation),
+            *self._parameters(operation, "query"),
+            *self._parameters(operation, "header"),
             *self._answers(operation),
             class_="reading",
         )
@@ -152,17 +156,16 @@ class _Page:
             data_words=f"{method} {path} {operation['summary']} {name}".lower(),
         )
 
-    def _parameters(self, operation: Json) -> Iterator[Markup]:
+    def _parameters(self, operation: Json, place: str) -> Iterator[Markup]:
         found = [self._parameter(one) for one in operation["parameters"]]
-        for place, title in (("path", "Path"), ("query", "Query"), ("header", "Header fields")):
-            rows = [
-                self._schemas.row(one["name"], one["schema"], required=one["required"], note=one.get("description", ""))
-                for one in found
-                if one["in"] == place
-            ]
-            if rows:
-                yield element("h4", title)
-                yield element("div", *rows, class_="members")
+        rows = [
+            self._schemas.row(one["name"], one["schema"], required=one["required"], note=one.get("description", ""))
+            for one in found
+            if one["in"] == place and one["name"] != REQUEST_ID  # every operation takes it: the introduction says so
+        ]
+        if rows:
+            yield element("h4", _PLACES[place])
+            yield element("div", *rows, class_="members")
 
     def _parameter(self, given: Json) -> Json:
         name = str(given.get("$ref", "")).rpartition("/")[2]

@@ -66,7 +66,9 @@ class Schemas:
 
     def row(self, name: str, schema: Json, *, required: bool, depth: int = 0, note: str = "") -> Markup:
         """One value: its name, what it is, what is said of it, and what lies within."""
-        said = note or schema.get("description") or next((one["description"] for one in _alternatives(schema)), "")
+        said = note or " ".join(
+            dict.fromkeys(str(one["description"]) for one in (schema, *_alternatives(schema)) if "description" in one)
+        )
         default = schema.get("default")
         more = None if default in (None, "", [], {}) else joined(" Default ", element("code", _shown(default)), ".")
         return element(
@@ -77,7 +79,7 @@ class Schemas:
                 element("span", "required", class_="required") if required else None,
                 element("span", self.kind(schema), class_="kind"),
             ),
-            element("div", text(str(said)), more, class_="said") if said or more else None,
+            element("div", text(said), more, class_="said") if said or more else None,
             *self._within(schema, depth),
             class_="member",
         )
@@ -86,7 +88,11 @@ class Schemas:
         """The shapes that a value may have, closed until they are asked for."""
         if depth >= _DEPTH:
             return
+        shapes: list[Json] = []
         for one in self._shapes(schema):
+            if one in shapes:  # alone, and in a list
+                continue
+            shapes.append(one)
             inner = self.members(one, depth=depth + 1)
             if inner is not None:
                 yield element("details", element("summary", self.name_of(one) or "its members"), inner)

@@ -210,6 +210,13 @@ def _string(**more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **more})
 
 
+def _one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
+    """As it is sent: alone, or several in a list."""
+    said: dict[str, Any] = {name: schema[name] for name in ("description", "examples") if name in schema}
+    item = {name: value for name, value in schema.items() if name not in said}
+    return {**said, "anyOf": [item, {"type": "array", "items": item}]}
+
+
 _TIME = {
     "anyOf": [{"type": "string"}, {"type": "number"}],
     "description": "RFC 3339, epoch seconds, or `+15m` from now",
@@ -232,7 +239,7 @@ _MAILBOX = {
 }
 
 MailboxIn = Annotated[Mailbox, PlainValidator(_mailbox), WithJsonSchema(_MAILBOX)]
-Mailboxes = Annotated[list[MailboxIn], BeforeValidator(_listed)]
+Mailboxes = Annotated[list[MailboxIn], BeforeValidator(_listed), WithJsonSchema(_one_or_more(_MAILBOX))]
 SenderIn = Annotated[
     Address, PlainValidator(_sender), _string(description="an address; empty for the null reverse-path")
 ]
@@ -253,7 +260,11 @@ Filename = Annotated[str, AfterValidator(_filename)]
 MediaType = Annotated[str, AfterValidator(_media_type)]
 ContentId = Annotated[str, AfterValidator(_content_id)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValues = Annotated[list[Annotated[str, AfterValidator(_header_value)]], BeforeValidator(_listed)]
+HeaderValues = Annotated[
+    list[Annotated[str, AfterValidator(_header_value)]],
+    BeforeValidator(_listed),
+    WithJsonSchema(_one_or_more({"type": "string"})),
+]
 SubjectIn = Annotated[str, AfterValidator(_header_value)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), _string(examples=["192.0.2.0/24"])]
 AllowedSender = Annotated[str, AfterValidator(_allowed_sender)]

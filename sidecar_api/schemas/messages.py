@@ -41,12 +41,19 @@ class Defaults(Strict):
     """Controls for every message of a batch that does not say its own."""
 
     priority: PriorityIn | None = None
+    """0 to 3 or the word, 0 being the first to go; medium unless a default says otherwise."""
     batch: BatchName | None = None
+    """The campaign it belongs to."""
     send_at: TimeIn | None = None
+    """Not before; at once where nothing is said."""
     expires_at: TimeIn | None = None
+    """Not after: whoever has not got it by then is `expired`."""
     account: AccountRef | None = None
+    """The way out; the default one of the tenant, else the instance."""
     tags: Tags | None = None
+    """Up to 10 words, for filters and reports."""
     metadata: Metadata | None = None
+    """Handed back with the message and in every report."""
 
 
 @example({"filename": "invoice.pdf", "content": "JVBERi0xLjcK", "content_type": "application/pdf"})
@@ -54,10 +61,15 @@ class AttachmentIn(Strict):
     """A file; with a `content_id` the HTML may show it by `cid:`."""
 
     filename: Filename
+    """As the recipient sees it."""
     content: Base64
+    """In base64; white space in it is passed over."""
     content_type: MediaType = "application/octet-stream"
+    """Its media type."""
     content_id: ContentId | None = None
+    """The name by which HTML shows it: `cid:name`."""
     inline: bool = False
+    """To be shown within the message rather than listed."""
 
 
 @example(
@@ -78,17 +90,29 @@ class MessageIn(Defaults):
     """A message in parts. Recipients are all of to, cc and bcc; `sender` is the envelope's, else the address in `from`."""
 
     author: MailboxIn = Field(alias="from")
+    """Who writes: the header field From."""
     cc: Mailboxes = Field(default_factory=list)
+    """Recipients of copies."""
     bcc: Mailboxes = Field(default_factory=list)
+    """Recipients that nobody else sees."""
     to: Mailboxes = Field(default_factory=list, validate_default=True)
+    """Recipients; at least one is in to, cc or bcc."""
     reply_to: Mailboxes = Field(default_factory=list)
+    """Where answers go."""
     sender: SenderIn | None = None
+    """The reverse-path, to which bounces go; empty for none. Else the address in `from`."""
     subject: SubjectIn = ""
+    """One line."""
     text: str | None = None
+    """The content for readers without HTML; at least one of text and html is there."""
     html: str | None = Field(default=None, validate_default=True)
+    """The content as HTML."""
     headers: dict[HeaderName, HeaderValues] = Field(default_factory=dict, max_length=MAX_HEADERS)
+    """More header fields by name, each with a value or several."""
     attachments: list[AttachmentIn] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
+    """Files."""
     client_id: ClientId | None = None
+    """The client's own id, unique in the tenant while the message is kept."""
 
     @field_validator("to")
     @classmethod
@@ -160,7 +184,9 @@ class BatchIn(Strict):
     """Up to 1000 messages; each is accepted or refused by itself."""
 
     messages: list[MessageIn] = Field(min_length=1, max_length=MAX_BATCH)
+    """Each is accepted or refused by itself; the answer has their order."""
     defaults: Defaults = Defaults()
+    """Controls for those messages that do not say their own."""
 
 
 class LooseBatch(Strict):

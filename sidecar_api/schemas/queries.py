@@ -78,35 +78,55 @@ class TenantQuery(Strict):
     """`tenant` is an admin's to name; of others it can only be their own."""
 
     tenant: _Tenant | None = None
+    """An admin names the tenant to act for; of others it can only be their own."""
 
 
 class MessagesQuery(TenantQuery):
     """Filters, all of which must hold; `cursor` is the `next_cursor` of the page before."""
 
     state: Annotated[list[_State], BeforeValidator(_listed)] = Field(default_factory=list)
+    """One or more of these states."""
     batch: BatchName | None = None
+    """Of this campaign."""
     client_id: ClientId | None = None
+    """By the client's own id."""
     account: AccountRef | None = None
+    """That go by this account."""
     recipient: _Recipient | None = None
+    """With this recipient."""
     since: TimeIn | None = None
+    """Accepted at or after."""
     until: TimeIn | None = None
+    """Accepted before."""
     cursor: Identifier | None = None
+    """The `next_cursor` of the page before."""
     limit: _Limit = DEFAULT_PAGE
+    """Of a page."""
 
 
 class RawQuery(TenantQuery):
     """The envelope (`from` once, `to` for each recipient) and the controls; the header fields say what is not given."""
 
     sender: SenderIn | None = Field(default=None, alias="from")
+    """The reverse-path; else the header fields Sender or From say it."""
     to: Annotated[list[_AddressIn], BeforeValidator(_listed)] = Field(default_factory=list)
+    """A recipient, once for each; else the header fields To, Cc and Bcc say them."""
     priority: PriorityIn | None = None
+    """0 to 3 or the word."""
     batch: BatchName | None = None
+    """The campaign it belongs to."""
     send_at: TimeIn | None = None
+    """Not before."""
     expires_at: TimeIn | None = None
+    """Not after."""
     account: AccountRef | None = None
+    """The way out."""
     client_id: Annotated[str, PlainValidator(lambda v: read_identifier(_one(v))), _schema(type="string")] | None = None
+    """The client's own id."""
     tags: Annotated[list[str], PlainValidator(_tags), _schema(type="array", items={"type": "string"})] | None = None
+    """Up to 10 words, by comma or repeated."""
     metadata: Annotated[str, PlainValidator(lambda v: read_metadata(_one(v))), _schema(type="string")] | None = None
+    """A JSON object, in text."""
 
 
 class CommandsQuery(TenantQuery):

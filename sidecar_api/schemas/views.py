@@ -118,11 +118,17 @@ class RecipientOut(TypedDict):
 
     address: str
     state: str
+    """`queued`, `deferred`, `held`, `sent`, `failed`, `expired`, `cancelled`, `suppressed`, `unknown` or `captured`."""
     reply: ReplyOut | None
+    """The last one, of the next hop."""
     category: str | None
+    """Why it was refused or put off, in a word."""
     attempts: int
+    """That were counted."""
     next_attempt_at: str | None
+    """When it is due again."""
     changed_at: str | None
+    """When its state was last changed."""
 
 
 @example(
@@ -161,21 +167,29 @@ class MessageOut(TypedDict):
     """A message: its facts and its recipients."""
 
     id: str
+    """The queue id: in the log, in `X-Stagepost-ID`, and here."""
     tenant: str
     client_id: str | None
     state: str
+    """Follows from its recipients: `preparing`, `open`, `held`, `sent`, `partial`, `failed`, `cancelled` or `captured`."""
     source: str
+    """The door by which it came."""
     sender: str
+    """The reverse-path."""
     message_id: str
+    """The header field Message-ID."""
     priority: str
     batch: str | None
     account: str
     tags: list[str]
     metadata: dict[str, Any] | None
     size: int
+    """Octets."""
     accepted_at: str
     send_at: str | None
+    """Not before."""
     expires_at: str | None
+    """Not after."""
     recipients: list[RecipientOut]
 
 
