@@ -216,7 +216,7 @@ def test_every_answer_is_as_described(surface: Surface, route: Route, mode: Gene
         checks = CHECKS
         if real and known:
             case.path_parameters = known[count % len(known)]
-        else:  # what is broken is refused, unless it was the path, and is none any more
+        elif 207 not in route.answers:  # what is broken is refused, unless part by part
             checks = [*CHECKS, negative_data_rejection]
         response = case.call(base_url=surface.url, session=surface.session, headers=stage.headers, timeout=30)
         case.validate_response(response, checks=checks)
