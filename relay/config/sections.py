@@ -165,7 +165,7 @@ class Api:
     max_connections: int = key("500", number(1, 100_000), "Connections at once; more are answered 503")
     max_body: int = key("50MiB", size(KIB, 2 * GIB), "The largest request body, decoded")
     requests_per_minute: int | None = key(
-        "", optional(number(1, 1_000_000)), "Requests of one token within any minute; empty: no limit"
+        "", optional(number(1, 1_000_000)), "Requests of one token within any minute, at each worker; empty: no limit"
     )
     cors_origins: tuple[str, ...] = key(
         "", ORIGINS, "Whose pages may call from a browser; * is any page, empty is none"
