@@ -197,6 +197,7 @@ class Relay:
             contents=self.store.contents,
             directory=self.store.directory,
             commands=self.store.commands,
+            suspensions=self.store.suspensions,
             probe=Probe(self.connector),
             explainer=Explainer(
                 self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock
@@ -244,7 +245,7 @@ class Relay:
         self.dispatcher.set_active(self.config.dispatch.active)
         await self.dispatcher.start()
         recovery, cleaning = self._janitors()
-        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run())
+        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run(), self._finish_resumptions())
         self._tasks = [asyncio.create_task(one) for one in work]
         if self._team is not None:
             await self._team.start()
@@ -264,6 +265,7 @@ class Relay:
         recovery = (
             Chore("recovery of dead leases", lease // 2, self._recover),
             Chore("count of the queue", 10 * MINUTE, self._count),
+            Chore("what resumptions have left", 5 * MINUTE, self.store.suspensions.finish),
             *own,
         )
         cleaning = (
@@ -335,6 +337,12 @@ class Relay:
         if found := await self.store.queue.recover():
             self.metrics.recovered.inc(found)
             log.warning("%d deliveries taken back from leases that had run out", found)
+
+    async def _finish_resumptions(self) -> None:
+        try:
+            await self.store.suspensions.finish()
+        except StoreUnavailable as error:
+            log.warning("what resumptions have left is looked for later: %s", error)
 
     async def _look_again(self) -> None:
         await self.dispatcher.refresh()

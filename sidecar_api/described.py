@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from relay.intake.controls import BATCH
 from relay.model.tenant import IDENTIFIER, USERNAME
 from sidecar_api.problems import MEDIA_TYPE
 from sidecar_api.shapes import Json
@@ -89,7 +90,7 @@ def headers(*names: str) -> Json:
 
 def path_parameter(name: str) -> Json:
     """A part of a path: what cannot be an id is not found."""
-    pattern = USERNAME if name == "username" else IDENTIFIER
+    pattern = {"username": USERNAME, "batch": BATCH}.get(name, IDENTIFIER)
     return {
         "name": name,
         "in": "path",

@@ -9,7 +9,16 @@ from typing import Protocol
 from aiohttp import web
 
 from relay.clock import Clock
-from relay.contracts import Accepted, AccountProbe, CommandLog, ContentStore, Directory, Explainer, MessageArchive
+from relay.contracts import (
+    Accepted,
+    AccountProbe,
+    CommandLog,
+    ContentStore,
+    Directory,
+    Explainer,
+    MessageArchive,
+    Suspensions,
+)
 from relay.intake.submission import Submission
 
 
@@ -41,6 +50,7 @@ class Services:
     contents: ContentStore
     directory: Directory
     commands: CommandLog
+    suspensions: Suspensions
     probe: AccountProbe
     explainer: Explainer
     metrics: Callable[[], Awaitable[bytes]]

@@ -47,21 +47,21 @@ class Directory:
 
     async def add_tenant(self, tenant: Tenant) -> None:
         """See Directory."""
-        await self._change(configuration.add_tenant(tenant))
+        await self.change(configuration.add_tenant(tenant))
 
     async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """See Directory."""
-        return await self._change(configuration.change_tenant(tenant, change))
+        return await self.change(configuration.change_tenant(tenant, change))
 
     async def delete_tenant(self, tenant: str) -> None:
         """See Directory. Its closed messages go first, some at a time, so that no writer waits long."""
         while keys := await self._database.write(configuration.delete_old_messages(tenant)):
             await self._remove_contents(keys)
-        await self._change(configuration.delete_tenant(tenant))
+        await self.change(configuration.delete_tenant(tenant))
 
     async def set_default_account(self, tenant: str, account: str) -> None:
         """See Directory."""
-        await self._change(configuration.set_default_account(tenant, account))
+        await self.change(configuration.set_default_account(tenant, account))
 
     async def account(self, tenant: str, account: str | None) -> Account | None:
         """See Directory."""
@@ -83,15 +83,15 @@ class Directory:
 
     async def add_account(self, account: Account, *, default: bool) -> None:
         """See Directory."""
-        await self._change(configuration.add_account(account, self._cipher, default=default))
+        await self.change(configuration.add_account(account, self._cipher, default=default))
 
     async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
         """See Directory."""
-        return await self._change(configuration.change_account(owner, account, self._cipher, change))
+        return await self.change(configuration.change_account(owner, account, self._cipher, change))
 
     async def delete_account(self, owner: str, account: str) -> None:
         """See Directory."""
-        await self._change(configuration.delete_account(owner, account))
+        await self.change(configuration.delete_account(owner, account))
 
     async def credential(self, username: str) -> Credential | None:
         """See Directory."""
@@ -107,17 +107,17 @@ class Directory:
 
     async def add_credential(self, credential: Credential) -> None:
         """See Directory."""
-        await self._change(identities.add_credential(credential))
+        await self.change(identities.add_credential(credential))
 
     async def change_credential(
         self, tenant: str | None, username: str, change: Callable[[Credential], Credential]
     ) -> Credential:
         """See Directory."""
-        return await self._change(identities.change_credential(tenant, username, change))
+        return await self.change(identities.change_credential(tenant, username, change))
 
     async def delete_credential(self, tenant: str | None, username: str) -> None:
         """See Directory."""
-        await self._change(identities.delete_credential(tenant, username))
+        await self.change(identities.delete_credential(tenant, username))
 
     async def token(self, secret_hash: str) -> Token | None:
         """See Directory."""
@@ -131,15 +131,15 @@ class Directory:
 
     async def add_token(self, token: Token, secret_hash: str) -> None:
         """See Directory."""
-        await self._change(identities.add_token(token, secret_hash))
+        await self.change(identities.add_token(token, secret_hash))
 
     async def change_token(self, tenant: str | None, token: str, change: Callable[[Token], Token]) -> Token:
         """See Directory."""
-        return await self._change(identities.change_token(tenant, token, change))
+        return await self.change(identities.change_token(tenant, token, change))
 
     async def rotate_token(self, tenant: str | None, token: str, secret_hash: str, previous_until: int) -> Token:
         """See Directory."""
-        return await self._change(identities.rotate_token(tenant, token, secret_hash, previous_until))
+        return await self.change(identities.rotate_token(tenant, token, secret_hash, previous_until))
 
     def token_used(self, token: str, at: int) -> None:
         """See Directory."""
@@ -153,10 +153,10 @@ class Directory:
 
     async def revoke_token(self, tenant: str | None, token: str) -> None:
         """See Directory."""
-        await self._change(identities.delete_token(tenant, token))
+        await self.change(identities.delete_token(tenant, token))
 
-    async def _change(self, work: Work[T]) -> T:
-        """Commit and forget, even where the caller no longer waits."""
+    async def change(self, work: Work[T]) -> T:
+        """Commit a work that changes the configuration, and forget; even where the caller no longer waits."""
         task = asyncio.get_running_loop().create_task(self._commit(work))
         self._changing.add(task)
         task.add_done_callback(self._ended)

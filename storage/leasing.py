@@ -15,11 +15,12 @@ from relay.clock import MINUTE
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.limit import Slots
 from relay.model.message import Message, Recipient
+from relay.model.queue_key import QueueKey
 from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
 from storage.windows import Division, Limit, Meter, divide
-from storage.work import Row, Values, Work, execute, fetch
+from storage.work import Lock, Row, Values, Work, execute, fetch
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
@@ -134,9 +135,12 @@ def _catch(want: Wanted, count: int, lease: Values) -> Work[_Catch]:
     drained = len(line) < count
     if not (want.suspends and line):
         return _Catch(want, line, drained)
+    yield Lock(
+        "share_suspensions", [(QueueKey.parse(want.queue_key).tenant,)]
+    )  # a resumption waits, and lifts our marks
     suspended = yield from fetch("suspended_of", given=[one.key for one in line])
-    aside = {(message, number) for message, number in suspended}
-    yield from execute("put_aside", given=sorted(one.fence for one in line if one.key in aside))
+    aside = {(message, number): batch for message, number, batch in suspended}
+    yield from execute("put_aside", given=sorted((*one.fence, aside[one.key]) for one in line if one.key in aside))
     return _Catch(want, [one for one in line if one.key not in aside], drained, again=bool(aside))
 
 

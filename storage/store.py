@@ -26,6 +26,7 @@ from storage.queue import HeldCallback, OpenCallback, Queue, ReadyCallback
 from storage.retention import Retention, Terms
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
+from storage.suspending import Suspensions
 from storage.windows import LENGTHS, Lengths
 from storage.work import Lock, Work, execute, fetch, fetch_one
 
@@ -49,6 +50,7 @@ class Store:
     archive: contracts.MessageArchive
     directory: contracts.Directory
     commands: contracts.CommandLog
+    suspensions: contracts.Suspensions
     is_new: bool
     """Nobody had put anything in when it was opened."""
 
@@ -61,6 +63,7 @@ class Store:
         contents: Contents,
         archive: Archive,
         directory: Directory,
+        suspensions: Suspensions,
         *,
         is_new: bool,
     ) -> None:
@@ -70,6 +73,7 @@ class Store:
         self.archive = archive
         self.directory = directory
         self.commands = CommandLog(database)
+        self.suspensions = suspensions
         self.is_new = is_new
         self._database = database
         self.clock = clock
@@ -77,6 +81,7 @@ class Store:
         self._queue = queue
         self._contents = contents
         self._directory = directory
+        self._suspensions = suspensions
         self._callbacks: list[ReadyCallback] = []
         self._open_callbacks: list[OpenCallback] = []
         self._lost_callbacks: list[Callable[[str], None]] = []
@@ -155,6 +160,7 @@ class Store:
         if self._catching_up is not None:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)
+        await self._suspensions.close()
         await self._queue.close()
         await self._pulse.close()
         await self._database.close()
@@ -320,7 +326,15 @@ async def _assemble(
     )
     is_used = await database.read(fetch_one("is_used"))
     store = Store(
-        database, clock, pulse, queue, contents, Archive(database, clock, tell_ready), directory, is_new=is_used is None
+        database,
+        clock,
+        pulse,
+        queue,
+        contents,
+        Archive(database, clock, tell_ready),
+        directory,
+        Suspensions(database, directory, tell_ready),
+        is_new=is_used is None,
     )
     told.append(store)
     return store

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the relay."),
     "send": ("send", "Hand in a message from a file."),
     "messages": ("messages", "Messages: what became of them."),
+    "batches": ("batches", "Batches: messages with one batch code."),
     "queue": ("queue", "The queue: how it stands."),
     "tenants": ("tenants", "Tenants: who shares this instance."),
     "accounts": ("accounts", "Accounts: the ways out."),

@@ -59,3 +59,21 @@ def delete(session: Session, tenant: str, yes: bool) -> None:
     """Delete a tenant with all it owns; refused while mail of it is open."""
     confirm(f"Delete tenant {tenant} with its accounts, credentials, tokens and mail?", yes=yes)
     session.show(session.request("DELETE", f"/v1/tenants/{segment(tenant)}"), show_facts)
+
+
+@command.command("suspend")
+@click.argument("tenant")
+@verb
+def suspend(session: Session, tenant: str) -> None:
+    """Stop all mail of a tenant; it stays queued."""
+    session.show(session.request("POST", f"/v1/tenants/{segment(tenant)}/suspend"), show_facts)
+
+
+@command.command("resume")
+@click.argument("tenant")
+@click.option("--all", "everything", is_flag=True, help="Its batches as well that were suspended by themselves.")
+@verb
+def resume(session: Session, tenant: str, everything: bool) -> None:
+    """Let the mail of a tenant go again."""
+    query = {"all": "true"} if everything else {}
+    session.show(session.request("POST", f"/v1/tenants/{segment(tenant)}/resume", query=query), show_facts)

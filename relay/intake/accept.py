@@ -129,16 +129,19 @@ class Intake:
         return _Facts(queue_id, now, controls, tenant, account, header, message_id), rest
 
     async def _find_way(self, tenant: str, name: str | None) -> tuple[Tenant, Account]:
-        try:
-            sender = await self._directory.tenant(tenant)
-        except NotFound:
-            raise Rejected(Refusal.AUTH_REQUIRED) from None
+        sender = await self._sender(tenant)
         account = await self._directory.account(tenant, name)
         if account is None:
             raise Rejected(Refusal.NO_ACCOUNT, name or "no default is set", path="account")
         if not account.enabled:
             raise Rejected(Refusal.ACCOUNT_DISABLED, account.id, path="account")
         return sender, account
+
+    async def _sender(self, tenant: str) -> Tenant:
+        try:
+            return await self._directory.tenant(tenant)
+        except NotFound:
+            raise Rejected(Refusal.AUTH_REQUIRED) from None
 
     async def _store(
         self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: Digest | None
@@ -208,8 +211,10 @@ class Intake:
 
     async def _commit(self, new: NewMessage, facts: _Facts, writer: ContentWriter) -> Accepted:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
-        slot = self._handover.reserve(facts.account, new.delivery.queue_key) if _may_go_at_once(new, facts) else None
         try:
+            tenant = await self._sender(facts.tenant.id)  # it may have been suspended while the content was read
+            at_once = _may_go_at_once(new, tenant)
+            slot = self._handover.reserve(facts.account, new.delivery.queue_key) if at_once else None
             accepted = await (self._commit_ready(new) if slot is None else self._commit_leased(new, slot))
         except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
             await writer.discard()
@@ -254,9 +259,8 @@ class Intake:
         return accepted
 
 
-def _may_go_at_once(new: NewMessage, facts: _Facts) -> bool:
+def _may_go_at_once(new: NewMessage, tenant: Tenant) -> bool:
     """Whether nothing but a connection is needed: what limits and suspension say is read from the store by a claim."""
-    tenant = facts.tenant
     return (
         new.delivery.due <= new.message.accepted_at
         and not tenant.limits.is_set

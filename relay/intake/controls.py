@@ -16,7 +16,7 @@ from relay.model.control import Controls
 from relay.model.message import Priority
 from relay.model.tenant import IDENTIFIER
 
-_BATCH = re.compile(r"[A-Za-z0-9._-]{1,64}")
+BATCH = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _RELATIVE = re.compile(r"\+([0-9]{1,9})([smhdw])")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -38,7 +38,7 @@ def read_priority(text: str) -> Priority:
 
 def read_batch(text: str) -> str:
     """1 to 64 of `A-Z a-z 0-9 . _ -`."""
-    if not _BATCH.fullmatch(text.strip()):
+    if not BATCH.fullmatch(text.strip()):
         raise ValueError("must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
     return text.strip()
 

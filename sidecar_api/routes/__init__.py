@@ -8,11 +8,22 @@ example each (`schemas.examples`), tags and `If-Match` (`etags`), changes by mer
 from __future__ import annotations
 
 from sidecar_api.route import Group, Route
-from sidecar_api.routes import accounts, commands, credentials, instance, messages, submissions, tenants, tokens
+from sidecar_api.routes import (
+    accounts,
+    batches,
+    commands,
+    credentials,
+    instance,
+    messages,
+    submissions,
+    tenants,
+    tokens,
+)
 
 GROUPS: tuple[Group, ...] = (
     submissions.GROUP,
     messages.GROUP,
+    batches.GROUP,
     tenants.GROUP,
     accounts.GROUP,
     credentials.GROUP,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sidecar_api.auth import Access
-from sidecar_api.resources import tenants
-from sidecar_api.route import Group, create, delete, get, patch, settings
+from sidecar_api.resources import suspensions, tenants
+from sidecar_api.route import Group, act, create, delete, get, patch, settings
 from sidecar_api.schemas import tenants as shapes
-from sidecar_api.schemas.queries import NoQuery
+from sidecar_api.schemas.queries import NoQuery, ResumeQuery
+from sidecar_api.schemas.suspensions import SuspensionOut
 from sidecar_api.schemas.tokens import IssuedTokenOut
 
 GROUP = Group(
@@ -54,6 +55,22 @@ GROUP = Group(
             access=Access.ADMIN,
             query=NoQuery,
             tagged=True,
+        ),
+        act(
+            "/v1/tenants/{id}/suspend",
+            suspensions.suspend_tenant,
+            SuspensionOut,
+            "Stop all its mail; what is attempted at this moment is finished",
+            access=Access.MANAGE,
+            query=NoQuery,
+        ),
+        act(
+            "/v1/tenants/{id}/resume",
+            suspensions.resume_tenant,
+            SuspensionOut,
+            "Resume its mail, but for batches that were suspended by themselves",
+            access=Access.MANAGE,
+            query=ResumeQuery,
         ),
     ),
 )

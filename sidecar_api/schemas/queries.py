@@ -51,6 +51,12 @@ def _tags(value: object) -> list[str]:
     return list(read_tags(",".join(value) if isinstance(value, list) else _one(value)))
 
 
+def _flag(value: object) -> bool:
+    if value not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return value == "true"
+
+
 def _schema(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
@@ -68,6 +74,7 @@ _Limit = Annotated[int, PlainValidator(_limit), _schema(type="integer", minimum=
 
 _Sequence = Annotated[int, PlainValidator(_sequence), _schema(type="string", pattern=r"^\d{1,18}$")]
 _Operation = Annotated[str, BeforeValidator(_one), Field(pattern=r"^[a-z_]{1,64}$", examples=["change_account"])]
+_Flag = Annotated[bool, PlainValidator(_flag), _schema(type="boolean")]
 
 
 class NoQuery(Strict):
@@ -143,3 +150,19 @@ class PurgeQuery(Strict):
     """Up to when."""
 
     before: TimeIn
+
+
+class BatchesQuery(TenantQuery):
+    """An admin names the tenant."""
+
+    cursor: Annotated[BatchName, BeforeValidator(_one)] | None = None
+    """The `next_cursor` of the page before."""
+    limit: _Limit = DEFAULT_PAGE
+    """Of a page."""
+
+
+class ResumeQuery(Strict):
+    """How far a resumption goes."""
+
+    all: _Flag = False
+    """Its batches as well, those that were suspended by themselves."""

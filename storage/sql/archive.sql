@@ -75,7 +75,7 @@ SELECT delivery, {recipient_columns} FROM recipients WHERE message_id = :message
 
 -- reschedule_deliveries: deliveries that nobody holds, as an operator wants them
 -- rows: number bigint, state text, due bigint
-UPDATE deliveries SET state = given.state, due = given.due
+UPDATE deliveries SET state = given.state, due = given.due, suspended = 0, suspended_batch = NULL
 FROM given
 WHERE deliveries.message_id = :message AND deliveries.number = given.number AND deliveries.state <> 'leased';
 

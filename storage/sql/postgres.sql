@@ -94,6 +94,18 @@ SELECT messages.id FROM messages WHERE messages.id IN (SELECT id FROM given) ORD
 SELECT deliveries.number FROM deliveries WHERE deliveries.message_id IN (SELECT message_id FROM given)
 ORDER BY deliveries.message_id, deliveries.number FOR UPDATE;
 
+-- share_suspensions: what a tenant has suspended stays as it is until what is put aside is committed
+-- differs because a resumption that did not wait for it would leave behind what it does not see
+-- rows: tenant_id text
+SELECT suspensions.batch FROM suspensions WHERE suspensions.tenant_id IN (SELECT tenant_id FROM given)
+ORDER BY suspensions.batch FOR SHARE;
+
+-- lock_suspensions: before they are changed
+-- differs for the same reason
+-- rows: tenant_id text
+SELECT suspensions.batch FROM suspensions WHERE suspensions.tenant_id IN (SELECT tenant_id FROM given)
+ORDER BY suspensions.batch FOR UPDATE;
+
 -- lock_configuration: one change of the configuration, migration or first start at a time
 -- differs because several instances may make one at the same time; the number spells STAGEPOS
 -- rows: reason text

@@ -25,7 +25,8 @@ SELECT min(expires_at), {wall_clock} FROM deliveries WHERE state = 'ready' AND e
 
 -- claim_expired: lease what waits although its time has passed, wherever in the queue it stands
 UPDATE deliveries SET
-    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+    state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1,
+    suspended = 0, suspended_batch = NULL
 FROM (
     SELECT message_id, number FROM deliveries
     WHERE state = 'ready' AND expires_at IS NOT NULL AND expires_at <= {wall_clock}
@@ -86,7 +87,7 @@ SELECT keys.queue_key, {next_due}, {wall_clock} FROM keys WHERE keys.queue_key I
 
 -- suspended_of: which of these deliveries are suspended, as their batch says or else their tenant
 -- rows: message_id text, number bigint
-SELECT given.message_id, given.number
+SELECT given.message_id, given.number, coalesce(messages.batch, '')
 FROM given
 JOIN messages ON messages.id = given.message_id
 LEFT JOIN suspensions AS own ON own.tenant_id = messages.tenant_id AND own.batch = messages.batch
@@ -94,9 +95,10 @@ LEFT JOIN suspensions AS whole ON whole.tenant_id = messages.tenant_id AND whole
 WHERE coalesce(own.suspended, whole.suspended, 0) = 1;
 
 -- put_aside: claimed deliveries that are suspended, out of every later claim's way until a resumption
--- rows: message_id text, number bigint, attempt bigint
+-- rows: message_id text, number bigint, attempt bigint, batch text
 UPDATE deliveries SET
-    state = 'ready', suspended = 1, attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL
+    state = 'ready', suspended = 1, suspended_batch = given.batch,
+    attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL
 FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number

@@ -244,3 +244,21 @@ def test_retry(instance: Instance, tenant: str) -> None:
     due_later = instance.json("messages", "show", sent["id"])["recipients"][0]["next_attempt_at"]
     tried = instance.json("messages", "retry", sent["id"])["recipients"][0]
     assert tried["state"] == "captured" or tried["next_attempt_at"] < due_later
+
+
+def test_suspension(instance: Instance, tenant: str, tmp_path: Path) -> None:
+    of = ("--tenant", tenant)
+    instance.json("accounts", "add", "keep", *of, "--kind", "capture", "--default")
+    stopped = instance.json("batches", "suspend", "spring", *of)
+    assert stopped == {"tenant": tenant, "batch": "spring", "suspended": True, "pending": 0}
+    assert instance.json("tenants", "suspend", tenant)["suspended"]
+    assert instance.json("batches", "list", *of)["items"] == [
+        {"tenant": tenant, "batch": "spring", "suspended": True, "messages": {}}
+    ]
+    instance.json("tenants", "resume", tenant)
+    assert not instance.json("tenants", "show", tenant)["suspended"]
+    assert instance.run("batches", "list", *of).out.split()[3:5] == ["spring", "yes"]
+    assert not instance.json("batches", "resume", "spring", *of)["suspended"]
+    instance.json("batches", "suspend", "spring", *of)
+    instance.json("tenants", "resume", tenant, "--all")
+    assert not instance.json("batches", "resume", "spring", *of)["suspended"]

@@ -35,8 +35,9 @@ def test_the_nouns_and_verbs() -> None:
             f"messages {verb}"
             for verb in ("list", "show", "events", "attempts", "content", "cancel", "retry", "explain")
         ),
+        *(f"batches {verb}" for verb in ("list", "suspend", "resume")),
         "queue status",
-        *(f"tenants {verb}" for verb in ("add", "list", "show", "delete")),
+        *(f"tenants {verb}" for verb in ("add", "list", "show", "delete", "suspend", "resume")),
         *(f"accounts {verb}" for verb in ("add", "list", "show", "test", "delete")),
         *(f"credentials {verb}" for verb in ("add", "list", "delete")),
         *(f"tokens {verb}" for verb in ("add", "list", "revoke")),

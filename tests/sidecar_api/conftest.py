@@ -23,7 +23,7 @@ from relay.secrets import hash_generated, token_hash
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
 from sidecar_api.site import Site, start_site
-from tests.sidecar_api.memory import NOW, Archive, MemoryCommands, MemoryDirectory, Probe, RecordingIntake
+from tests.sidecar_api.memory import NOW, Archive, MemoryCommands, MemoryDirectory, Probe, RecordingIntake, Suspensions
 
 
 class FixedClock(SystemClock):
@@ -146,6 +146,7 @@ def services_of(
         contents=archive,
         directory=directory,
         commands=MemoryCommands(),
+        suspensions=Suspensions(directory),
         probe=Probe(),
         explainer=archive,
         metrics=metrics,

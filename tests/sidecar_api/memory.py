@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.contracts import Accepted, CommandFilter, ContentWriter, MessageFilter, ProbeResult, QueueCounts
+from relay.contracts import (
+    Accepted,
+    BatchStanding,
+    CommandFilter,
+    ContentWriter,
+    MessageFilter,
+    ProbeResult,
+    QueueCounts,
+)
 from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
 from relay.intake.submission import Submission
 from relay.model.command import Command
@@ -332,6 +340,35 @@ class MemoryDirectory:
                 del self.by_hash[secret_hash]
                 return
         raise NotFound(f"no such token: {token}")
+
+
+@dataclass
+class Suspensions:
+    """Kept with the tenants; nothing waits."""
+
+    directory: MemoryDirectory
+
+    async def suspend(self, tenant: str, batch: str | None, at: int) -> int:
+        """A row."""
+        return await self._put(tenant, {batch or "": True})
+
+    async def resume(self, tenant: str, batch: str | None, at: int, *, everything: bool = False) -> int:
+        """The same."""
+        return await self._put(tenant, {batch or "": False})
+
+    async def _put(self, tenant: str, said: dict[str, bool]) -> int:
+        found = await self.directory.tenant(tenant)
+        self.directory.by_tenant[tenant] = replace(found, suspensions={**found.suspensions, **said})
+        return 0
+
+    async def batches(self, tenant: str, after: str, limit: int) -> Sequence[BatchStanding]:
+        """Those of which something was said."""
+        found = await self.directory.tenant(tenant)
+        names = sorted(name for name in found.suspensions if name > after)[:limit]
+        return [BatchStanding(tenant, name, found.suspends(name), {MessageState.OPEN: 1}) for name in names]
+
+    async def finish(self) -> None:
+        """Nothing is left."""
 
 
 class Probe:

@@ -11,6 +11,7 @@ from sidecar_api.auth import Access
 from sidecar_api.route import RFC822, Route
 from sidecar_api.routes import ROUTES
 from sidecar_api.schemas.examples import example_of
+from sidecar_api.schemas.queries import TenantQuery
 from tests.sidecar_api.conftest import TOKENS, Door
 
 MESSAGE = {"from": "a@a.example", "to": "b@b.example", "text": "x"}
@@ -38,7 +39,7 @@ async def call(door: Door, route: Route, caller: str, *, path: str | None = None
 async def address(door: Door, route: Route, caller: str, *, owner: str = "a") -> str:
     """The route's path to a thing of `owner`, which is made first where it must exist."""
     query = f"?tenant={owner}" if route.access.is_admin is False and caller in {"admin", "admin-read", "unix"} else ""
-    if route.access in {Access.PUBLIC, Access.METRICS}:
+    if not issubclass(route.query, TenantQuery):
         query = ""
     if route.name == "purge_commands":
         query = "?before=%2B1s"
@@ -50,7 +51,7 @@ async def address(door: Door, route: Route, caller: str, *, owner: str = "a") ->
     for prefix, name in names.items():
         if path.startswith(prefix):
             path = path.replace("{id}", name)
-    return path.replace("{username}", f"user-{owner}") + query
+    return path.replace("{username}", f"user-{owner}").replace("{batch}", "spring") + query
 
 
 def expected(route: Route, caller: str) -> int | None:
@@ -89,7 +90,9 @@ async def test_every_caller_as_declared(door: Door, route: Route) -> None:
 
 
 @pytest.mark.parametrize(
-    "route", [r for r in ROUTES if "{" in r.path and not r.access.is_admin], ids=lambda r: f"{r.method} {r.path}"
+    "route",
+    [r for r in ROUTES if "{" in r.path and "{batch}" not in r.path and not r.access.is_admin],
+    ids=lambda r: f"{r.method} {r.path}",
 )
 async def test_a_foreign_thing_is_as_one_that_is_missing(door: Door, route: Route) -> None:
     theirs = await address(door, route, "b-all", owner="a")
@@ -97,11 +100,22 @@ async def test_a_foreign_thing_is_as_one_that_is_missing(door: Door, route: Rout
         door.directory.by_account.pop(("b", "main"))
     foreign = await call(door, route, "b-all", path=theirs)
     missing = await call(
-        door, route, "b-all", path=route.path.replace("{id}", "missing").replace("{username}", "nobody")
+        door,
+        route,
+        "b-all",
+        path=route.path.replace("{id}", "missing").replace("{username}", "nobody"),
     )
     assert foreign[0] == missing[0] == 404
-    by_name = await call(door, route, "b-all", path=f"{theirs}?tenant=a")
-    assert by_name[0] == 404
+    if issubclass(route.query, TenantQuery):
+        by_name = await call(door, route, "b-all", path=f"{theirs}?tenant=a")
+        assert by_name[0] == 404
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if "{batch}" in r.path], ids=lambda r: f"{r.method} {r.path}")
+async def test_a_batch_is_a_name_within_a_tenant(door: Door, route: Route) -> None:
+    assert (await call(door, route, "b-all"))[0] == 200
+    assert "spring" not in door.directory.by_tenant["a"].suspensions
+    assert (await call(door, route, "b-all", path=route.path.replace("{batch}", "spring") + "?tenant=a"))[0] == 404
 
 
 async def test_listings_hold_the_callers_own(door: Door) -> None:

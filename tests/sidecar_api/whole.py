@@ -55,6 +55,7 @@ async def whole_door(directory: Path, clock: Clock | None = None) -> AsyncIterat
                 contents=core.store.contents,
                 directory=core.store.directory,
                 commands=core.store.commands,
+                suspensions=core.store.suspensions,
                 probe=Probe(),
                 explainer=core.explainer,
                 metrics=metrics,

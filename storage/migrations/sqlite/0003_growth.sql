@@ -4,11 +4,14 @@
 UPDATE deliveries SET queue_key = queue_key || '/' || tenant_id WHERE state IN ('ready', 'leased', 'held');
 
 -- Ready, but not to be claimed: its tenant or batch was found suspended. Set by the claim that met it, lifted by a resumption.
-ALTER TABLE deliveries ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0 CHECK (suspended IN (0, 1));
+ALTER TABLE deliveries ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0
+    CHECK (suspended = 0 OR (suspended = 1 AND state = 'ready'));
+ALTER TABLE deliveries ADD COLUMN suspended_batch TEXT CHECK ((suspended = 1) = (suspended_batch IS NOT NULL)); -- '': none
 DROP INDEX deliveries_ready;
 CREATE INDEX deliveries_ready ON deliveries (queue_key, priority, due, message_id, number)
     WHERE state = 'ready' AND suspended = 0;
-CREATE INDEX deliveries_suspended ON deliveries (tenant_id, message_id, number) WHERE state = 'ready' AND suspended = 1;
+CREATE INDEX deliveries_suspended ON deliveries (tenant_id, suspended_batch, message_id, number)
+    WHERE state = 'ready' AND suspended = 1;
 
 -- What a tenant has stopped. A batch's own row wins over its tenant's.
 CREATE TABLE suspensions (
