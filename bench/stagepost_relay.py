@@ -26,7 +26,7 @@ def stagepost_relay(setup: Setup) -> Iterator[RunningRelay]:
         check_run([program, *account, *options, "--config", config])
         log = setup.directory / "stagepost.log"
         with running([program, "serve", "--config", config], log=log) as process:
-            wait_until(lambda: _is_ready(api_port), process, "stagepost")
+            wait_until(lambda: is_ready(api_port), process, "stagepost")
             yield RunningRelay(smtp_port, process.pid, database_pid)
 
 
@@ -56,7 +56,8 @@ def _write_config(setup: Setup, url: str, smtp_port: int, api_port: int) -> Path
     return path
 
 
-def _is_ready(api_port: int) -> bool:
+def is_ready(api_port: int) -> bool:
+    """Whether a relay says that it can do its work."""
     connection = http.client.HTTPConnection(LOOPBACK, api_port, timeout=2.0)
     try:
         connection.request("GET", "/health/ready")
