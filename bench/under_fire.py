@@ -162,12 +162,15 @@ async def _connections(options: argparse.Namespace, directory: Path) -> dict[str
             barrier = asyncio.Barrier(options.connections + 1)
             conversations = (_half_sent(relay.smtp_port, size, barrier) for _ in range(options.connections))
             clients = asyncio.create_task(together(conversations))
-            async with asyncio.timeout(options.deadline):
-                await barrier.wait()
-                await asyncio.sleep(2)  # until what was sent last has been read
-                held = memory(relay.pid)
-                clients.cancel()
-                await asyncio.gather(clients, return_exceptions=True)
+            ready = asyncio.create_task(barrier.wait())
+            await asyncio.wait({ready, clients}, timeout=options.deadline, return_when=asyncio.FIRST_COMPLETED)
+            if clients.done():
+                await clients
+            await ready
+            await asyncio.sleep(2)  # until what was sent last has been read
+            held = memory(relay.pid)
+            clients.cancel()
+            await asyncio.gather(clients, return_exceptions=True)
     return {
         "connections": options.connections,
         "idle_mib": mebibytes(idle.resident),
