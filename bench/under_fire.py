@@ -26,6 +26,8 @@ from bench.usage import mebibytes, memory
 from sidecar_api.client import Client
 
 MINUTE = 60.0
+AT_ONCE = 50
+"""Clients that connect side by side."""
 
 
 def main() -> int:
@@ -160,13 +162,15 @@ async def _connections(options: argparse.Namespace, directory: Path) -> dict[str
             relay = running[0]
             idle = memory(relay.pid)
             barrier = asyncio.Barrier(options.connections + 1)
-            conversations = (_half_sent(relay.smtp_port, size, barrier) for _ in range(options.connections))
+            some = asyncio.Semaphore(AT_ONCE)
+            conversations = (_half_sent(relay.smtp_port, size, barrier, some) for _ in range(options.connections))
             clients = asyncio.create_task(together(conversations))
             ready = asyncio.create_task(barrier.wait())
             await asyncio.wait({ready, clients}, timeout=options.deadline, return_when=asyncio.FIRST_COMPLETED)
             if clients.done():
                 await clients
-            await ready
+            if not ready.done():
+                raise BenchError(f"{barrier.n_waiting} of {options.connections} clients got so far in time")
             await asyncio.sleep(2)  # until what was sent last has been read
             held = memory(relay.pid)
             clients.cancel()
@@ -178,8 +182,12 @@ async def _connections(options: argparse.Namespace, directory: Path) -> dict[str
     }
 
 
-async def _half_sent(port: int, size: int, barrier: asyncio.Barrier) -> None:
+async def _half_sent(port: int, size: int, barrier: asyncio.Barrier, some: asyncio.Semaphore) -> None:
+    await (
+        some.acquire()
+    )  # a listener's backlog is short: a thousand connections in one moment would be dropped by the kernel
     async with Conversation.open(port) as session:
+        some.release()
         await session.begin("sender@bench.example", "recipient@sink.example", size)
         await session.content(b"Subject: held\r\n\r\n" + filler(256 * 1024))
         await barrier.wait()

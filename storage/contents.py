@@ -15,11 +15,13 @@ from relay.errors import NotFound, StoreUnavailable
 from relay.model.delivery import StoredContent
 from relay.model.message import QueueId
 from storage.database import Database
-from storage.spool import PIECE, Spool
+from storage.spool import Spool
 from storage.work import execute, fetch, fetch_one
 
 CHUNK = 256 * 1024
 """Octets in one row of content_chunks: fifty writers at once hold a few of these each, so it is a quarter of a MiB."""
+WRITTEN = 32 * 1024
+"""Octets written to a file of the spool at once: what each client in the middle of a large message holds in memory."""
 SWEPT_AT_ONCE = 500
 ORPHAN_AGE = 1 * HOUR
 """How long (µs) large content may be without its message."""
@@ -61,7 +63,7 @@ class Large(Protocol):
 class Files:
     """Large content in the spool."""
 
-    piece = PIECE
+    piece = WRITTEN
 
     def __init__(self, database: Database, spool: Spool) -> None:
         self._database = database

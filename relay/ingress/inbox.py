@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
 
-LIMIT = 64 * 1024
+LIMIT = 32 * 1024
 """Half of what may wait unread (octets), and the most that is worked on at once."""
 
 
