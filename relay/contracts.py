@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.model.act import Act, WhyNot
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
 from relay.model.event import Event
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
-from relay.model.message import MessageDetail, MessageState, QueueId
+from relay.model.message import MessageDetail, MessageState, Priority, QueueId
 from relay.model.tenant import Account, Credential, Tenant, Token
 
 
@@ -103,6 +104,10 @@ class MessageFilter:
     recipient: str | None = None
     since: int | None = None
     until: int | None = None
+    tags: tuple[str, ...] = ()
+    """All of them."""
+    priority: Priority | None = None
+    suspended: bool | None = None
     before: QueueId | None = None
     limit: int = 50
 
@@ -120,6 +125,27 @@ class QueueCounts:
     leased: int
     held: int
     next_due: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What an act did to a message: to how many recipients, and how many it left because they are being attempted."""
+
+    detail: MessageDetail
+    """As it stands now; of one that was deleted, as it was."""
+    concerned: int
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActedOnAll:
+    """What an act did, or would do, to the messages that a filter found."""
+
+    matched: int
+    changed: int
+    skipped: Mapping[WhyNot, int]
+    next_before: QueueId | None
+    """From where to go on; None: there is no more."""
 
 
 class MessageArchive(Protocol):
@@ -140,11 +166,17 @@ class MessageArchive(Protocol):
     async def deliveries(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryStanding]:
         """How its deliveries stand, in order; NotFound."""
 
-    async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
-        """Cancel its open recipients that are not being attempted; Conflict where none is left to cancel."""
+    async def act(
+        self, tenant: str | None, message: QueueId, act: Act, at: int, *, account: str | None = None
+    ) -> Acted:
+        """Do something to it, as far as it is not being attempted; `account` is where a reroute leads. NotFound, Invalid
+        (the account), Conflict where nothing could be done."""
 
-    async def retry(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
-        """Make its open, failed, expired and held recipients due now; Conflict where there is none."""
+    async def act_on_all(
+        self, wanted: MessageFilter, act: Act, at: int, *, account: str | None = None, dry_run: bool = False
+    ) -> ActedOnAll:
+        """The same to all messages of a tenant that a filter finds, newest first, at most `wanted.limit`, in small
+        transactions. Invalid (the account)."""
 
     async def counts(self) -> Sequence[QueueCounts]:
         """How each queue stands."""

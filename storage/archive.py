@@ -2,71 +2,42 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.clock import Clock
-from relay.contracts import MessageFilter, QueueCounts
-from relay.errors import Conflict, NotFound
+from relay.contracts import Acted, ActedOnAll, MessageFilter, QueueCounts
+from relay.errors import NotFound
+from relay.model.act import Act, WhyNot
 from relay.model.address import Address
-from relay.model.delivery import Attempt, RecipientChange, delivery_id
-from relay.model.event import Event, EventKind
+from relay.model.delivery import Attempt, delivery_id
+from relay.model.event import Event
 from relay.model.explanation import DeliveryStanding
-from relay.model.message import (
-    OPEN_STATES,
-    DeliveryState,
-    Message,
-    MessageDetail,
-    MessageState,
-    QueueId,
-    Recipient,
-    RecipientState,
-)
-from storage.accepting import ready_notes
+from relay.model.message import OPEN_STATES, DeliveryState, Message, MessageDetail, MessageState, QueueId, Recipient
+from storage.acts import NotDone, Order, Performed, judge, perform
 from storage.database import Database
+from storage.directory import RemoveContents
 from storage.queue import ReadyCallback
-from storage.rows import read_attempt, read_event, read_message, read_recipient
-from storage.settling import Change, change_recipients
-from storage.work import Lock, Row, T, Values, Work, execute, fetch, fetch_one, notify
+from storage.rows import read_attempt, read_event, read_message, read_recipient, write_json
+from storage.work import Row, T, Values, Work, fetch, fetch_one
 
 NEWEST = "~"
 """Sorts behind every queue id."""
 
-_WAITING = frozenset({RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.UNKNOWN})
-_STOPPED = frozenset({RecipientState.HELD, RecipientState.FAILED, RecipientState.EXPIRED})
-
-
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    queue_key: str
-    state: DeliveryState
-    due: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """A message as an operator's act finds it, locked."""
-
-    message: Message
-    recipients: Sequence[tuple[Recipient, int]]
-    """Each with the number of its delivery."""
-    deliveries: dict[int, _Delivery]
-
-    def within_reach(self, states: frozenset[RecipientState]) -> Iterator[tuple[Recipient, int]]:
-        """Those in one of `states` that are not being attempted."""
-        for recipient, number in self.recipients:
-            if recipient.state in states and self.deliveries[number].state is not DeliveryState.LEASED:
-                yield recipient, number
+ACTED_AT_ONCE = 100
+"""Messages in one transaction of an act on many."""
 
 
 class Archive:
     """Satisfies MessageArchive."""
 
-    def __init__(self, database: Database, clock: Clock, on_ready: ReadyCallback) -> None:
+    def __init__(self, database: Database, clock: Clock, on_ready: ReadyCallback, remove_large: RemoveContents) -> None:
+        """`remove_large` is told of messages whose large content, beside the rows, is to go."""
         self._database = database
         self._clock = clock
         self._on_ready = on_ready
+        self._remove_large = remove_large
 
     async def list_messages(self, wanted: MessageFilter) -> Sequence[MessageDetail]:
         """See MessageArchive."""
@@ -88,16 +59,44 @@ class Archive:
         """See MessageArchive."""
         return await self._database.read(_standings(tenant, message, {"boot": self._clock.boot()}))
 
-    async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
-        """See MessageArchive."""
-        return await self._database.write(_cancel(tenant, message, at))
-
-    async def retry(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
+    async def act(
+        self, tenant: str | None, message: QueueId, act: Act, at: int, *, account: str | None = None
+    ) -> Acted:
         """See MessageArchive. Whoever listens to the store hears of what became due."""
-        detail, ready = await self._database.write(_retry(tenant, message, at))
-        for queue_key, due in ready:
+        acted, performed = await self._database.write(_act(tenant, message, Order(act, at, account)))
+        await self._follow(performed)
+        return acted
+
+    async def act_on_all(
+        self, wanted: MessageFilter, act: Act, at: int, *, account: str | None = None, dry_run: bool = False
+    ) -> ActedOnAll:
+        """See MessageArchive."""
+        order, left, before = Order(act, at, account), wanted.limit, wanted.before
+        matched = changed = 0
+        skipped: Counter[WhyNot] = Counter()
+        while left > 0:
+            count = min(ACTED_AT_ONCE, left)
+            page = await self._database.read(_find(replace(wanted, before=before, limit=count)))
+            messages = [message.id for message in page]
+            if dry_run:
+                performed = await self._database.read(judge(wanted.tenant, messages, order))
+            else:
+                performed = await self._database.write(perform(wanted.tenant, messages, order))
+                await self._follow(performed)
+            matched += len(messages)
+            changed += len(performed.done)
+            skipped.update(performed.not_done.values())
+            left -= count
+            before = messages[-1] if len(messages) == count else None
+            if before is None:
+                break
+        return ActedOnAll(matched, changed, skipped, before)
+
+    async def _follow(self, performed: Performed) -> None:
+        """What follows from a commit."""
+        for queue_key, due in performed.ready:
             self._on_ready(queue_key, due)
-        return detail
+        await self._remove_large(performed.large)
 
     async def counts(self) -> Sequence[QueueCounts]:
         """See MessageArchive."""
@@ -109,13 +108,28 @@ class Archive:
 
 
 def _list(wanted: MessageFilter) -> Work[Sequence[MessageDetail]]:
+    return (yield from _with_recipients((yield from _find(wanted))))
+
+
+def _find(wanted: MessageFilter) -> Work[Sequence[Message]]:
     rows: list[Row] = []
     for statement, values in _walks(wanted):
         rows += yield from fetch(statement, values)
     found = sorted((read_message(row) for row in rows), key=lambda one: one.id, reverse=True)
     before = wanted.before or NEWEST
-    messages = [message for message in found if message.id < before][: wanted.limit]
-    return (yield from _with_recipients(messages))
+    return [message for message in found if message.id < before][: wanted.limit]
+
+
+def _act(tenant: str | None, message: QueueId, order: Order) -> Work[tuple[Acted, Performed]]:
+    before = yield from _detail(tenant, message)
+    performed = yield from perform(tenant, [message], order)
+    if message in performed.not_done:
+        raise NotDone(performed.not_done[message], message, order.act)
+    if message not in performed.done:  # it went while its lock was waited for
+        raise NotFound(f"no message {message}")
+    doing = performed.done[message]
+    after = before if doing.is_deleted else (yield from _detail(tenant, message))
+    return Acted(after, doing.concerned, doing.under_way), performed
 
 
 def _walks(wanted: MessageFilter) -> Iterator[tuple[str, Values]]:
@@ -130,6 +144,9 @@ def _walks(wanted: MessageFilter) -> Iterator[tuple[str, Values]]:
         "since": wanted.since,
         "until": wanted.until,
         "before": wanted.before or NEWEST,
+        "priority": None if wanted.priority is None else int(wanted.priority),
+        "tags": write_json(wanted.tags) if wanted.tags else None,
+        "suspended": None if wanted.suspended is None else int(wanted.suspended),
         "limit": wanted.limit,
     }
     if wanted.recipient is not None:
@@ -151,7 +168,8 @@ def _with_recipients(messages: Sequence[Message]) -> Work[Sequence[MessageDetail
     recipients: dict[str, list[Recipient]] = defaultdict(list)
     for row in (yield from fetch("recipients_of", given=[(message.id,) for message in messages])):
         recipients[row[0]].append(read_recipient(row, 2, row[1]))
-    return [MessageDetail(message, tuple(recipients[message.id])) for message in messages]
+    suspended = {row[0] for row in (yield from fetch("suspended_messages", given=[(m.id,) for m in messages]))}
+    return [MessageDetail(m, tuple(recipients[m.id]), m.id in suspended) for m in messages]
 
 
 def _one(tenant: str | None, message: QueueId) -> Work[Message]:
@@ -175,10 +193,10 @@ def _history(statement: str, read: Callable[[Row], T], tenant: str | None, messa
 def _standings(tenant: str | None, message: QueueId, clock: Values) -> Work[Sequence[DeliveryStanding]]:
     yield from _one(tenant, message)
     recipients: dict[int, list[Address]] = defaultdict(list)
-    for row in (yield from fetch("addressed_recipients", {"message": message})):
-        recipient = read_recipient(row, 1)
+    for row in (yield from fetch("addressed_recipients", given=[(message,)])):
+        recipient = read_recipient(row, 2)
         if recipient.state in OPEN_STATES:
-            recipients[row[0]].append(recipient.address)
+            recipients[row[1]].append(recipient.address)
     rows = yield from fetch("delivery_standings", {**clock, "message": message})
     return [
         DeliveryStanding(
@@ -193,59 +211,3 @@ def _standings(tenant: str | None, message: QueueId, clock: Values) -> Work[Sequ
         )
         for number, queue_key, state, due, attempt, holder, left in rows
     ]
-
-
-def _take(tenant: str | None, message: QueueId) -> Work[_Standing]:
-    """The message as it stands, safe from others' attempts and settlements until the transaction ends."""
-    yield Lock("lock_messages", [(message,)])
-    yield Lock("lock_deliveries", [(message,)])
-    found = yield from _one(tenant, message)
-    recipients = yield from fetch("addressed_recipients", {"message": message})
-    deliveries = yield from fetch("deliveries_of", {"message": message})
-    return _Standing(
-        found,
-        [(read_recipient(row, 1), row[0]) for row in recipients],
-        {number: _Delivery(queue_key, DeliveryState(state), due) for number, queue_key, state, due in deliveries},
-    )
-
-
-def _cancel(tenant: str | None, message: QueueId, at: int) -> Work[MessageDetail]:
-    standing = yield from _take(tenant, message)
-    chosen = list(standing.within_reach(OPEN_STATES))
-    if not chosen:
-        raise Conflict(f"message {message} has no recipient left to cancel")
-    yield from change_recipients(
-        [_change(standing, recipient, RecipientState.CANCELLED, at) for recipient, _ in chosen],
-        [_event(standing, recipient, EventKind.CANCELLED, at) for recipient, _ in chosen],
-    )
-    numbers = sorted({number for _, number in chosen})
-    yield from execute("reschedule_deliveries", {"message": message}, [(n, "done", at) for n in numbers])
-    return (yield from _detail(tenant, message))
-
-
-def _retry(tenant: str | None, message: QueueId, at: int) -> Work[tuple[MessageDetail, Sequence[tuple[str, int]]]]:
-    standing = yield from _take(tenant, message)
-    chosen = list(standing.within_reach(_WAITING | _STOPPED))
-    if not chosen:
-        raise Conflict(f"message {message} has no recipient left to retry")
-    if (yield from fetch_one("has_content", {"message": message})) is None:
-        raise Conflict(f"the content of message {message} is gone, it was kept long enough: hand it in again")
-    stopped = [recipient for recipient, _ in chosen if recipient.state in _STOPPED]
-    yield from change_recipients(
-        [_change(standing, recipient, RecipientState.QUEUED, at) for recipient in stopped],
-        [_event(standing, recipient, EventKind.RELEASED, at) for recipient in stopped],
-    )
-    numbers = sorted({number for _, number in chosen})
-    yield from execute("reschedule_deliveries", {"message": message}, [(n, "ready", at) for n in numbers])
-    ready = [(standing.deliveries[number].queue_key, at) for number in numbers]
-    yield from notify(ready_notes(ready))
-    return (yield from _detail(tenant, message)), ready
-
-
-def _change(standing: _Standing, recipient: Recipient, state: RecipientState, at: int) -> Change:
-    to = RecipientChange(recipient.position, state, recipient.reply, recipient.category, recipient.attempts)
-    return Change(standing.message.id, to, at)
-
-
-def _event(standing: _Standing, recipient: Recipient, kind: EventKind, at: int) -> Event:
-    return Event(kind, at, standing.message.tenant, standing.message.id, recipient.address)

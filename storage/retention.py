@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from relay.clock import DAY, MILLISECOND, Clock
-from relay.model.message import MessageState
+from relay.model.message import CLOSED_STATES, MessageState
 from storage.database import Database
 from storage.work import Lock, Row, T, Work, execute, fetch
 
@@ -34,8 +34,8 @@ SPARE = 0.25
 """How much of a SQLite file may be free; what is more is given back to the system."""
 
 _DELIVERED = {MessageState.SENT, MessageState.CAPTURED}
-_CLOSED = _DELIVERED | {MessageState.PARTIAL, MessageState.FAILED, MessageState.CANCELLED}
-_ROWS = ("contents", "recipients", "deliveries", "attempts", "messages")
+ROWS = ("contents", "recipients", "deliveries", "attempts", "messages")
+"""The tables in which a message has rows that go with it; its events have a term of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Ending:
     def content_is_due(self, terms: Terms, now: int) -> bool:
         """Whether its content may go."""
         term = terms.content if self.state in _DELIVERED else terms.failed_content
-        return self.state in _CLOSED and term is not None and self.ended_at < now - term
+        return self.state in CLOSED_STATES and term is not None and self.ended_at < now - term
 
     def is_due(self, terms: Terms, now: int) -> bool:
         """Whether all of it may go but its events."""
         return (
-            self.state in _CLOSED
+            self.state in CLOSED_STATES
             and terms.messages is not None
             and self.ended_at < now - terms.messages
             and (self.key_since is None or self.key_since < now - KEY_KEPT)
@@ -123,7 +123,7 @@ class Retention:
                 self._message_after,
                 now - terms.messages,
                 lambda ending: ending.is_due(terms, now),
-                _ROWS,
+                ROWS,
             )
         if terms.events is not None:
             removed.events = await self._walk_events(now - terms.events)
@@ -153,7 +153,9 @@ class Retention:
         while True:
             rows = await self._database.read(_look_at_events(self._event_after))
             passed = [row for row in rows if row[1] < horizon]
-            due = [(sequence,) for sequence, _, state in passed if state is None or MessageState(state) in _CLOSED]
+            due = [
+                (sequence,) for sequence, _, state in passed if state is None or MessageState(state) in CLOSED_STATES
+            ]
             for at in range(0, len(due), PAGE):
                 count += await self._unhurried(execute("delete_some_events", given=due[at : at + PAGE]))
             if passed:

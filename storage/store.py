@@ -331,7 +331,7 @@ async def _assemble(
         pulse,
         queue,
         contents,
-        Archive(database, clock, tell_ready),
+        Archive(database, clock, tell_ready, contents.remove),
         directory,
         Suspensions(database, directory, tell_ready),
         is_new=is_used is None,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from relay.cli.options import tenant_option
+from relay.cli.options import confirm, tenant_option
 from relay.cli.output import show_facts, show_rows
-from relay.cli.session import Session, segment, verb
+from relay.cli.session import Session, segment, verb, without_nothing
 
 COLUMNS = {
     "Message": "id",
@@ -40,6 +42,10 @@ ATTEMPTS = {
 }
 REASONS = {"Waits for": "kind", "Until": "until", "Because": "detail"}
 PAGE = 100
+FIELDS = {"states": "state", "by": "account"}
+"""Options that the API calls otherwise."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group("messages")
@@ -51,6 +57,9 @@ def command() -> None:
 @tenant_option()
 @click.option("--state", "states", multiple=True, metavar="STATE", help="open, sent, failed, …; repeat for more.")
 @click.option("--batch", metavar="BATCH", help="Of this batch.")
+@click.option("--tag", "tag", multiple=True, metavar="TAG", help="With this tag; of several, with each.")
+@click.option("--priority", metavar="PRIORITY", help="Of this priority.")
+@click.option("--suspended/--not-suspended", default=None, help="That wait for a resumption, or that do not.")
 @click.option("--client-id", metavar="ID", help="With this client id.")
 @click.option("--account", metavar="ACCOUNT", help="By this account.")
 @click.option("--recipient", metavar="ADDRESS", help="To this address.")
@@ -59,11 +68,26 @@ def command() -> None:
 @click.option("--cursor", metavar="CURSOR", help="The next_cursor of the list before.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @verb
-def list_(session: Session, /, states: tuple[str, ...], limit: int, cursor: str | None, **filters: str | None) -> None:
+def list_(
+    session: Session,
+    /,
+    states: tuple[str, ...],
+    limit: int,
+    cursor: str | None,
+    suspended: bool | None,
+    **filters: Any,
+) -> None:
     """Messages, newest first."""
     items: list[Any] = []
     while True:
-        query = {**filters, "state": states, "cursor": cursor, "limit": min(PAGE, limit - len(items))}
+        waits = None if suspended is None else str(suspended).lower()
+        query = {
+            **filters,
+            "suspended": waits,
+            "state": states,
+            "cursor": cursor,
+            "limit": min(PAGE, limit - len(items)),
+        }
         page = session.request("GET", "/v1/messages", query=query)
         items += page["items"]
         cursor = page["next_cursor"]
@@ -111,22 +135,105 @@ def content(session: Session, message: str, tenant: str | None) -> None:
     sys.stdout.buffer.flush()
 
 
-@command.command("cancel")
-@click.argument("message")
-@tenant_option()
+def _filters(function: F) -> F:
+    """Which messages, in place of one."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+        click.option("--until", metavar="TIME", help="All accepted before it (RFC 3339)."),
+        click.option("--since", metavar="TIME", help="All accepted at or after it (RFC 3339)."),
+        click.option("--recipient", metavar="ADDRESS", help="All to this address."),
+        click.option("--by", "by", metavar="ACCOUNT", help="All by this account."),
+        click.option("--tag", "tags", multiple=True, metavar="TAG", help="All with this tag; of several, with each."),
+        click.option("--batch", metavar="BATCH", help="All of this batch."),
+        click.option("--state", "states", multiple=True, metavar="STATE", help="All in this state; repeat for more."),
+    ):
+        function = option(function)
+    return click.argument("message", required=False)(tenant_option()(function))
+
+
+def _act(session: Session, act: str, message: str | None, account: str | None = None, **filters: Any) -> None:
+    """On one message, or on all that the filters find."""
+    tenant, dry_run = filters.pop("tenant"), filters.pop("dry_run")
+    said = {FIELDS.get(name, name): value for name, value in filters.items() if value}
+    if (message is None) == (not said):
+        raise click.UsageError("Say which: a message's id, or filters such as --batch and --state.")
+    if message is None:
+        _act_on_all(session, act, tenant, without_nothing({"filter": said, "dry_run": dry_run, "account": account}))
+    elif dry_run:
+        raise click.UsageError("--dry-run is for filters.")
+    elif act == "delete":
+        session.show(session.request("DELETE", _path(message), query={"tenant": tenant}), _show_one)
+    else:
+        body = None if account is None else {"account": account}
+        found = session.request("POST", _path(message, act), query={"tenant": tenant}, body=body)
+        session.show(found, _show_one)
+
+
+def _act_on_all(session: Session, act: str, tenant: str | None, body: dict[str, Any]) -> None:
+    """Call by call until there is no more."""
+    matched = changed = 0
+    skipped: Counter[str] = Counter()
+    cursor: str | None = None
+    while True:
+        more = without_nothing({"action": act, "cursor": cursor})
+        found = session.request("POST", "/v1/messages/bulk", query={"tenant": tenant}, body={**body, **more})
+        matched, changed = matched + found["matched"], changed + found["changed"]
+        skipped.update(found["skipped"])
+        if (cursor := found["next_cursor"]) is None:
+            break
+    session.show({"matched": matched, "changed": changed, "skipped": dict(skipped)}, show_facts)
+
+
+@command.command("hold")
+@_filters
 @verb
-def cancel(session: Session, message: str, tenant: str | None) -> None:
-    """Cancel what is still to be sent of a message."""
-    session.show(session.request("POST", _path(message, "cancel"), query={"tenant": tenant}), _show_one)
+def hold(session: Session, /, **said: Any) -> None:
+    """Keep back what is still open."""
+    _act(session, "hold", **said)
+
+
+@command.command("release")
+@_filters
+@verb
+def release(session: Session, /, **said: Any) -> None:
+    """Let go what is held."""
+    _act(session, "release", **said)
+
+
+@command.command("cancel")
+@_filters
+@verb
+def cancel(session: Session, /, **said: Any) -> None:
+    """Cancel what is still to be sent."""
+    _act(session, "cancel", **said)
 
 
 @command.command("retry")
-@click.argument("message")
-@tenant_option()
+@_filters
 @verb
-def retry(session: Session, message: str, tenant: str | None) -> None:
-    """Try the open, failed, expired and held recipients of a message again now."""
-    session.show(session.request("POST", _path(message, "retry"), query={"tenant": tenant}), _show_one)
+def retry(session: Session, /, **said: Any) -> None:
+    """Try open, failed, expired and held recipients again now."""
+    _act(session, "retry", **said)
+
+
+@command.command("reroute")
+@click.option("--account", required=True, metavar="ACCOUNT", help="By which account it is to go.")
+@_filters
+@verb
+def reroute(session: Session, /, **said: Any) -> None:
+    """Send what is still open by another account."""
+    _act(session, "reroute", **said)
+
+
+@command.command("delete")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_filters
+@verb
+def delete(session: Session, /, yes: bool, **said: Any) -> None:
+    """Delete what is closed, with its content."""
+    if not said["dry_run"]:
+        confirm("Delete for good?", yes=yes)
+    _act(session, "delete", **said)
 
 
 def _path(message: str, *more: str) -> str:

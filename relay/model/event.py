@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     CANCELLED = "cancelled"
     HELD = "held"
     RELEASED = "released"
+    REROUTED = "rerouted"
     UNKNOWN = "unknown"
     CAPTURED = "captured"
     ACCOUNT_PAUSED = "account_paused"  # its own fault: its mail waits

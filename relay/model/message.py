@@ -75,6 +75,17 @@ class MessageState(StrEnum):
 OPEN_STATES = frozenset({RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.UNKNOWN, RecipientState.HELD})
 """A recipient in one of these may still be attempted."""
 
+CLOSED_STATES = frozenset(
+    {
+        MessageState.SENT,
+        MessageState.PARTIAL,
+        MessageState.FAILED,
+        MessageState.CANCELLED,
+        MessageState.CAPTURED,
+    }
+)
+"""A message in one of these has no recipient to be attempted, but by an operator's retry."""
+
 _OUTCOMES = frozenset(
     {
         RecipientState.SENT,
@@ -158,6 +169,8 @@ class MessageDetail:
 
     message: Message
     recipients: tuple[Recipient, ...] = field(default=())
+    suspended: bool = False
+    """It is not closed, and its tenant or batch is suspended."""
 
 
 def derive_state(states: frozenset[RecipientState]) -> MessageState:

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from relay.contracts import MessageFilter
+from relay.model.act import Act
 from relay.model.message import QueueId
-from sidecar_api.auth import tenant_or_any
-from sidecar_api.call import Call, answer, stream
+from sidecar_api.auth import one_tenant, tenant_or_any
+from sidecar_api.call import Call, answer, no_content, stream
 from sidecar_api.schemas import views
+from sidecar_api.schemas.acts import BulkIn, RerouteIn
 from sidecar_api.schemas.explain import explain_out
 from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
 
@@ -27,6 +29,9 @@ async def list_messages(call: Call) -> web.Response:
         recipient=query.recipient,
         since=query.since,
         until=query.until,
+        tags=tuple(query.tag),
+        priority=query.priority,
+        suspended=query.suspended,
         before=None if query.cursor is None else QueueId(query.cursor),
         limit=query.limit + 1,
     )
@@ -90,15 +95,53 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
         yield piece
 
 
+async def hold_message(call: Call) -> web.Response:
+    """POST /v1/messages/{id}/hold."""
+    return await _act(call, Act.HOLD)
+
+
+async def release_message(call: Call) -> web.Response:
+    """POST /v1/messages/{id}/release."""
+    return await _act(call, Act.RELEASE)
+
+
 async def cancel_message(call: Call) -> web.Response:
     """POST /v1/messages/{id}/cancel."""
-    tenant, message = await _which(call)
-    detail = await call.services.archive.cancel(tenant, message, call.services.clock.now())
-    return answer(200, views.message_out(detail))
+    return await _act(call, Act.CANCEL)
 
 
 async def retry_message(call: Call) -> web.Response:
     """POST /v1/messages/{id}/retry."""
+    return await _act(call, Act.RETRY)
+
+
+async def reroute_message(call: Call) -> web.Response:
+    """POST /v1/messages/{id}/reroute."""
+    return await _act(call, Act.REROUTE, call.given(RerouteIn).account)
+
+
+async def _act(call: Call, act: Act, account: str | None = None) -> web.Response:
     tenant, message = await _which(call)
-    detail = await call.services.archive.retry(tenant, message, call.services.clock.now())
-    return answer(200, views.message_out(detail))
+    acted = await call.services.archive.act(tenant, message, act, call.services.clock.now(), account=account)
+    return answer(200, views.acted_out(acted))
+
+
+async def delete_message(call: Call) -> web.Response:
+    """DELETE /v1/messages/{id}."""
+    tenant, message = await _which(call)
+    await call.services.archive.act(tenant, message, Act.DELETE, call.services.clock.now())
+    return no_content()
+
+
+async def act_on_messages(call: Call) -> web.Response:
+    """POST /v1/messages/bulk."""
+    wanted = call.given(BulkIn)
+    tenant = await one_tenant(call.caller, call.asked(TenantQuery).tenant, call.services.directory)
+    acted = await call.services.archive.act_on_all(
+        wanted.filter.wanted(tenant, wanted.cursor, wanted.limit),
+        Act(wanted.action),
+        call.services.clock.now(),
+        account=wanted.account,
+        dry_run=wanted.dry_run,
+    )
+    return answer(200, views.bulk_out(acted))

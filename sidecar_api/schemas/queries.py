@@ -57,24 +57,25 @@ def _flag(value: object) -> bool:
     return value == "true"
 
 
-def _schema(**schema: Any) -> WithJsonSchema:
+def schema_of(**schema: Any) -> WithJsonSchema:
+    """What the description says of a type."""
     return WithJsonSchema(schema)
 
 
 _Tenant = Annotated[str, BeforeValidator(_one), Field(max_length=64)]
 _AddressIn = Annotated[
-    Address, PlainValidator(lambda value: parse_mailbox(_one(value)).address), _schema(type="string")
+    Address, PlainValidator(lambda value: parse_mailbox(_one(value)).address), schema_of(type="string")
 ]
 _Recipient = Annotated[
-    Address, PlainValidator(lambda value: parse_address(_one(value), utf8=True)), _schema(type="string")
+    Address, PlainValidator(lambda value: parse_address(_one(value), utf8=True)), schema_of(type="string")
 ]
-_State = Annotated[MessageState, PlainValidator(_state), _schema(enum=list(MessageState))]
-_Limit = Annotated[int, PlainValidator(_limit), _schema(type="integer", minimum=1, maximum=MAX_PAGE)]
+StateIn = Annotated[MessageState, PlainValidator(_state), schema_of(enum=list(MessageState))]
+_Limit = Annotated[int, PlainValidator(_limit), schema_of(type="integer", minimum=1, maximum=MAX_PAGE)]
 
 
-_Sequence = Annotated[int, PlainValidator(_sequence), _schema(type="string", pattern=r"^\d{1,18}$")]
+_Sequence = Annotated[int, PlainValidator(_sequence), schema_of(type="string", pattern=r"^\d{1,18}$")]
 _Operation = Annotated[str, BeforeValidator(_one), Field(pattern=r"^[a-z_]{1,64}$", examples=["change_account"])]
-_Flag = Annotated[bool, PlainValidator(_flag), _schema(type="boolean")]
+_Flag = Annotated[bool, PlainValidator(_flag), schema_of(type="boolean")]
 
 
 class NoQuery(Strict):
@@ -91,7 +92,7 @@ class TenantQuery(Strict):
 class MessagesQuery(TenantQuery):
     """Filters, all of which must hold; `cursor` is the `next_cursor` of the page before."""
 
-    state: Annotated[list[_State], BeforeValidator(_listed)] = Field(default_factory=list)
+    state: Annotated[list[StateIn], BeforeValidator(_listed)] = Field(default_factory=list)
     """One or more of these states."""
     batch: BatchName | None = None
     """Of this campaign."""
@@ -101,6 +102,14 @@ class MessagesQuery(TenantQuery):
     """That go by this account."""
     recipient: _Recipient | None = None
     """With this recipient."""
+    tag: Annotated[list[str], PlainValidator(_tags), schema_of(type="array", items={"type": "string"})] = Field(
+        default_factory=list
+    )
+    """With this tag; of several, all."""
+    priority: PriorityIn | None = None
+    """0 to 3 or the word."""
+    suspended: _Flag | None = None
+    """That wait for a resumption, or that do not."""
     since: TimeIn | None = None
     """Accepted at or after."""
     until: TimeIn | None = None
@@ -128,11 +137,13 @@ class RawQuery(TenantQuery):
     """Not after."""
     account: AccountRef | None = None
     """The way out."""
-    client_id: Annotated[str, PlainValidator(lambda v: read_identifier(_one(v))), _schema(type="string")] | None = None
+    client_id: Annotated[str, PlainValidator(lambda v: read_identifier(_one(v))), schema_of(type="string")] | None = (
+        None
+    )
     """The client's own id."""
-    tags: Annotated[list[str], PlainValidator(_tags), _schema(type="array", items={"type": "string"})] | None = None
+    tags: Annotated[list[str], PlainValidator(_tags), schema_of(type="array", items={"type": "string"})] | None = None
     """Up to 10 words, by comma or repeated."""
-    metadata: Annotated[str, PlainValidator(lambda v: read_metadata(_one(v))), _schema(type="string")] | None = None
+    metadata: Annotated[str, PlainValidator(lambda v: read_metadata(_one(v))), schema_of(type="string")] | None = None
     """A JSON object, in text."""
 
 

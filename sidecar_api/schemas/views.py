@@ -11,6 +11,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from relay.clock import rfc3339
+from relay.contracts import Acted, ActedOnAll
 from relay.model.delivery import Attempt, RecipientOutcome
 from relay.model.event import Event
 from relay.model.message import MessageDetail, Priority, Recipient
@@ -149,6 +150,7 @@ class RecipientOut(TypedDict):
         "accepted_at": "2026-01-01T09:00:00Z",
         "send_at": None,
         "expires_at": None,
+        "suspended": False,
         "recipients": [
             {
                 "address": "ann@example.net",
@@ -190,7 +192,67 @@ class MessageOut(TypedDict):
     """Not before."""
     expires_at: str | None
     """Not after."""
+    suspended: bool
+    """It waits until its tenant or batch is resumed."""
     recipients: list[RecipientOut]
+
+
+@example(
+    {
+        "id": "0mk5w8r1c2q7x",
+        "tenant": "acme",
+        "client_id": "invoice-2026-117",
+        "state": "sent",
+        "source": "rest",
+        "sender": "billing@example.com",
+        "message_id": "<0mk5w8r1c2q7x@relay.example.com>",
+        "priority": "high",
+        "batch": None,
+        "account": "out",
+        "tags": ["invoice"],
+        "metadata": {"customer": 4711},
+        "size": 2345,
+        "accepted_at": "2026-01-01T09:00:00Z",
+        "send_at": None,
+        "expires_at": None,
+        "suspended": False,
+        "recipients": [
+            {
+                "address": "ann@example.net",
+                "state": "sent",
+                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+                "category": None,
+                "attempts": 1,
+                "next_attempt_at": None,
+                "changed_at": "2026-01-01T09:00:01Z",
+            }
+        ],
+        "concerned": 1,
+        "under_way": 0,
+    }
+)
+@exact
+class ActedOut(MessageOut):
+    """The message as it stands now, and what was done to it."""
+
+    concerned: int
+    """To how many recipients."""
+    under_way: int
+    """How many were left alone because they are being attempted at this moment."""
+
+
+@example({"matched": 4711, "changed": 4700, "skipped": {"under_way": 11}, "next_cursor": None})
+@exact
+class BulkOut(TypedDict):
+    """What was done, or would be, to the messages that the filter finds."""
+
+    matched: int
+    changed: int
+    skipped: dict[str, int]
+    """How many were left alone, by reason: `under_way` (being attempted), `nothing` (no recipient is in a state for it),
+    `open` (not closed, so not to be deleted), `same_account`, `no_content`."""
+    next_cursor: str | None
+    """There is more: go on from here."""
 
 
 @exact
@@ -351,8 +413,20 @@ def message_out(detail: MessageDetail) -> MessageOut:
         accepted_at=rfc3339(m.accepted_at),
         send_at=when(m.not_before),
         expires_at=when(m.expires_at),
+        suspended=detail.suspended,
         recipients=[recipient_out(one) for one in detail.recipients],
     )
+
+
+def acted_out(acted: Acted) -> ActedOut:
+    """What an act did."""
+    return ActedOut(**message_out(acted.detail), concerned=acted.concerned, under_way=acted.under_way)
+
+
+def bulk_out(acted: ActedOnAll) -> BulkOut:
+    """What an act did to many."""
+    skipped = {why.value: count for why, count in sorted(acted.skipped.items())}
+    return BulkOut(matched=acted.matched, changed=acted.changed, skipped=skipped, next_cursor=acted.next_before)
 
 
 def submitted_out(detail: MessageDetail) -> SubmittedOut:

@@ -8,6 +8,20 @@
     AND (CAST(:account AS TEXT) IS NULL OR messages.account_id = :account)
     AND (CAST(:since AS BIGINT) IS NULL OR messages.accepted_at >= :since)
     AND (CAST(:until AS BIGINT) IS NULL OR messages.accepted_at < :until)
+    AND (CAST(:priority AS BIGINT) IS NULL OR messages.priority = :priority)
+    AND (CAST(:tags AS TEXT) IS NULL OR {has_tags})
+    AND (CAST(:suspended AS BIGINT) IS NULL OR {is_suspended} = :suspended)
+
+-- {is_suspended}: whether a message that is not closed waits for a resumption; its batch's word wins over its tenant's
+CASE WHEN messages.state IN ('preparing', 'open', 'held') THEN coalesce(
+    (SELECT suspended FROM suspensions WHERE suspensions.tenant_id = messages.tenant_id AND suspensions.batch = messages.batch),
+    (SELECT suspended FROM suspensions WHERE suspensions.tenant_id = messages.tenant_id AND suspensions.batch = ''),
+    0
+) ELSE 0 END
+
+-- suspended_messages: those of some
+-- rows: id text
+SELECT messages.id FROM given JOIN messages ON messages.id = given.id WHERE {is_suspended} = 1;
 
 -- list_all: an admin's listing over all tenants
 SELECT {message_columns} FROM messages
@@ -63,21 +77,35 @@ WHERE message_id = :message ORDER BY sequence;
 SELECT outcomes, started_at, finished_at, next_hop, peer, tls, reused, fault, transcript FROM attempts
 WHERE message_id = :message ORDER BY sequence;
 
--- deliveries_of: the deliveries of a message
-SELECT number, queue_key, state, due FROM deliveries WHERE message_id = :message ORDER BY number;
+-- deliveries_of: the deliveries of messages
+-- rows: id text
+SELECT deliveries.message_id, deliveries.number, deliveries.queue_key, deliveries.state, deliveries.due
+FROM given JOIN deliveries ON deliveries.message_id = given.id
+ORDER BY deliveries.message_id, deliveries.number;
 
 -- delivery_standings: the same with their leases, and how much is left of these
 SELECT number, queue_key, state, due, attempt, holder, lease_until - {lease_clock} FROM deliveries
 WHERE message_id = :message ORDER BY number;
 
--- addressed_recipients: the recipients of a message with the delivery of each
-SELECT delivery, {recipient_columns} FROM recipients WHERE message_id = :message ORDER BY position;
+-- addressed_recipients: the recipients of messages with the delivery of each
+-- rows: id text
+SELECT recipients.message_id, recipients.delivery, {recipient_columns}
+FROM given JOIN recipients ON recipients.message_id = given.id
+ORDER BY recipients.message_id, recipients.position;
 
 -- reschedule_deliveries: deliveries that nobody holds, as an operator wants them
--- rows: number bigint, state text, due bigint
-UPDATE deliveries SET state = given.state, due = given.due, suspended = 0, suspended_batch = NULL
+-- rows: message_id text, number bigint, state text, due bigint, queue_key text
+UPDATE deliveries SET
+    state = given.state, due = given.due, queue_key = given.queue_key, suspended = 0, suspended_batch = NULL
 FROM given
-WHERE deliveries.message_id = :message AND deliveries.number = given.number AND deliveries.state <> 'leased';
+WHERE deliveries.message_id = given.message_id AND deliveries.number = given.number AND deliveries.state <> 'leased';
+
+-- change_accounts: by which messages go
+-- rows: id text, account text
+UPDATE messages SET account_id = given.account FROM given WHERE messages.id = given.id;
+
+-- is_enabled: whether an account takes mail
+SELECT enabled FROM accounts WHERE tenant_id = :owner AND id = :account;
 
 -- content: size and, where it is small, the content itself
 SELECT size, inline FROM contents WHERE message_id = :message;

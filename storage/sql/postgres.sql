@@ -12,6 +12,10 @@ CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)
 -- differs because other instances lease at the same time
 FOR UPDATE SKIP LOCKED
 
+-- {has_tags}: whether a message has all of :tags, a JSON array
+-- differs because each reads JSON in its own way
+CAST(coalesce(messages.tags, '[]') AS JSONB) @> CAST(:tags AS JSONB)
+
 -- claim: lease the first due deliveries of a queue, most urgent first
 -- differs because other instances claim at the same time: what they have locked is passed over
 WITH immediate AS MATERIALIZED (

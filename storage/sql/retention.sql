@@ -67,6 +67,3 @@ SELECT contents.message_id FROM given JOIN contents ON contents.message_id = giv
 -- rows: message_id text
 SELECT contents.message_id FROM given JOIN contents ON contents.message_id = given.message_id
 WHERE contents.inline IS NULL;
-
--- has_content: whether a message has its content still
-SELECT 1 FROM contents WHERE message_id = :message;

@@ -11,6 +11,13 @@ CAST(:now AS BIGINT)
 -- {passing_over}: of rows to be leased, those that others have locked
 -- differs because SQLite has one writer: nothing is locked by others
 
+-- {has_tags}: whether a message has all of :tags, a JSON array
+-- differs because each reads JSON in its own way
+NOT EXISTS (
+    SELECT 1 FROM json_each(:tags) AS wanted
+    WHERE wanted.value NOT IN (SELECT had.value FROM json_each(coalesce(messages.tags, '[]')) AS had)
+)
+
 -- claim: lease the first due deliveries of a queue, most urgent first
 -- differs because SQLite has one writer: nothing is locked by others, and nothing is to be passed over
 UPDATE deliveries SET

@@ -262,3 +262,30 @@ def test_suspension(instance: Instance, tenant: str, tmp_path: Path) -> None:
     instance.json("batches", "suspend", "spring", *of)
     instance.json("tenants", "resume", tenant, "--all")
     assert not instance.json("batches", "resume", "spring", *of)["suspended"]
+
+
+def test_acts_on_one_message_and_on_many(instance: Instance, tenant: str, tmp_path: Path) -> None:
+    of = ("--tenant", tenant)
+    for account in ("keep", "other"):
+        instance.json(
+            "accounts", "add", account, *of, "--kind", "capture", *(["--default"] if account == "keep" else [])
+        )
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(MESSAGE)
+    ids = [
+        instance.json("send", str(mail), *of, "--batch", "spring", "--send-at", "+1h", "--tag", "t")["id"]
+        for _ in range(3)
+    ]
+    dry = instance.json("messages", "hold", *of, "--batch", "spring", "--tag", "t", "--dry-run")
+    assert dry == {"matched": 3, "changed": 3, "skipped": {}}
+    assert instance.json("messages", "hold", ids[0], *of)["state"] == "held"
+    held = instance.json("messages", "hold", *of, "--batch", "spring")
+    assert held == {"matched": 3, "changed": 2, "skipped": {"nothing": 1}}
+    assert instance.json("messages", "release", ids[0], *of)["state"] == "open"
+    rerouted = instance.json("messages", "reroute", ids[0], *of, "--account", "other")
+    assert (rerouted["account"], rerouted["concerned"]) == ("other", 1)
+    assert instance.json("messages", "list", *of, "--tag", "t", "--not-suspended", "--priority", "medium")["items"]
+    assert instance.json("messages", "cancel", *of, "--state", "open", "--state", "held")["changed"] == 3
+    assert instance.run("messages", "delete", ids[0], *of).code == 0
+    assert instance.run("messages", "show", ids[0], *of).code == Exit.FAILED
+    assert instance.json("messages", "delete", *of, "--state", "cancelled")["changed"] == 2

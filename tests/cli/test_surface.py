@@ -33,7 +33,10 @@ def test_the_nouns_and_verbs() -> None:
         *("serve", "send"),
         *(
             f"messages {verb}"
-            for verb in ("list", "show", "events", "attempts", "content", "cancel", "retry", "explain")
+            for verb in (
+                *("list", "show", "events", "attempts", "content"),
+                *("hold", "release", "cancel", "retry", "reroute", "delete", "explain"),
+            )
         ),
         *(f"batches {verb}" for verb in ("list", "suspend", "resume")),
         "queue status",
@@ -107,6 +110,9 @@ def test_help_lists_nouns_and_exit_codes() -> None:
         (["tokens", "add", "ci", "--admin", "--tenant", "a"], "either --tenant TENANT or --admin"),
         (["send", "/nowhere/mail.eml"], "No such file or directory"),
         (["messages", "list", "--limit", "0"], "--limit"),
+        (["messages", "hold"], "Say which"),
+        (["messages", "hold", "x", "--batch", "y"], "Say which"),
+        (["messages", "cancel", "x", "--dry-run"], "--dry-run is for filters"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_64(arguments: list[str], expected: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from relay.contracts import (
     Accepted,
+    Acted,
+    ActedOnAll,
     BatchStanding,
     CommandFilter,
     ContentWriter,
@@ -16,6 +18,7 @@ from relay.contracts import (
 )
 from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
 from relay.intake.submission import Submission
+from relay.model.act import Act, WhyNot
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
@@ -75,25 +78,32 @@ class Archive:
         outcome = RecipientOutcome(0, Verdict.FAILED, Reply(550, "5.1.1", "no"), Category.MAILBOX, Phase.RCPT)
         return [Attempt((outcome,), NOW, NOW + 1000, "mx.example:25", "192.0.2.1", "TLSv1.3")]
 
-    async def cancel(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
-        """All of it."""
-        return await self._change(tenant, message, RecipientState.CANCELLED, MessageState.CANCELLED)
-
-    async def retry(self, tenant: str | None, message: QueueId, at: int) -> MessageDetail:
-        """All of it."""
-        return await self._change(tenant, message, RecipientState.QUEUED, MessageState.OPEN)
-
-    async def _change(
-        self, tenant: str | None, message: QueueId, to: RecipientState, state: MessageState
-    ) -> MessageDetail:
+    async def act(
+        self, tenant: str | None, message: QueueId, act: Act, at: int, *, account: str | None = None
+    ) -> Acted:
+        """To all of it."""
         found = await self.message(tenant, message)
-        if found.message.state is state and state is MessageState.CANCELLED:
-            raise Conflict("nothing of it is open")
+        cancelled = MessageState.CANCELLED
+        if found.message.state is cancelled and act in {Act.CANCEL, Act.HOLD, Act.REROUTE}:
+            raise Conflict("its state forbids it")
+        if act is Act.DELETE:
+            self.details.remove(found)
+            return Acted(found, 1, 0)
+        state, to = (
+            (cancelled, RecipientState.CANCELLED) if act is Act.CANCEL else (MessageState.OPEN, RecipientState.QUEUED)
+        )
         changed = MessageDetail(
             replace(found.message, state=state), tuple(replace(one, state=to) for one in found.recipients)
         )
         self.details[self.details.index(found)] = changed
-        return changed
+        return Acted(changed, len(changed.recipients), 0)
+
+    async def act_on_all(
+        self, wanted: MessageFilter, act: Act, at: int, *, account: str | None = None, dry_run: bool = False
+    ) -> ActedOnAll:
+        """Only counted."""
+        found = await self.list_messages(wanted)
+        return ActedOnAll(len(found), 0, {WhyNot.NOTHING: len(found)}, None)
 
     async def deliveries(self, tenant: str | None, message: QueueId) -> Sequence[DeliveryStanding]:
         """One, due now."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from relay.model.tenant import AccountKind
 from sidecar_api.client import ApiError, Client
 from sidecar_api.schemas import views
 from tests.sidecar_api.whole import Whole, whole_door
@@ -148,3 +149,54 @@ async def test_the_directory_is_kept(whole: Whole) -> None:
     with pytest.raises(ApiError) as caught:
         await whole.acme.request("DELETE", "/v1/accounts/out")
     assert caught.value.status == 404
+
+
+async def test_acts_on_one_and_on_all(whole: Whole) -> None:
+    ask = whole.acme.request
+    await whole.core.add_account(25, "spare", kind=AccountKind.CAPTURE)
+    body = {"messages": [{**MESSAGE, "tags": ["t"]}] * 5, "defaults": {"batch": "spring", "send_at": "+1h"}}
+    ids = [item["id"] for item in (await ask("POST", "/v1/messages/batch", json=body))["items"]]
+    held = await ask("POST", f"/v1/messages/{ids[0]}/hold")
+    TypeAdapter(views.ActedOut).validate_python(held)
+    assert (held["state"], held["concerned"], held["under_way"]) == ("held", 1, 0)
+    with pytest.raises(ApiError) as caught:
+        await ask("DELETE", f"/v1/messages/{ids[0]}")
+    assert caught.value.status == 409
+    assert (await ask("POST", f"/v1/messages/{ids[0]}/release"))["state"] == "open"
+    routed = await ask("POST", f"/v1/messages/{ids[0]}/reroute", json={"account": "spare"})
+    assert routed["account"] == "spare"
+    with pytest.raises(ApiError) as caught:
+        await ask("POST", f"/v1/messages/{ids[0]}/reroute", json={"account": "nothing"})
+    assert (caught.value.status, caught.value.violations[0].path) == (422, "/account")
+    bulk = {"action": "cancel", "filter": {"batch": "spring", "state": ["open"], "tags": ["t"]}, "limit": 3}
+    first = await ask("POST", "/v1/messages/bulk", json={**bulk, "dry_run": True})
+    assert first == {"matched": 3, "changed": 3, "skipped": {}, "next_cursor": ids[2]}
+    assert await ask("POST", "/v1/messages/bulk", json=bulk) == first
+    rest = await ask("POST", "/v1/messages/bulk", json={**bulk, "cursor": ids[2]})
+    assert (rest["changed"], rest["next_cursor"]) == (2, None)
+    await ask("DELETE", f"/v1/messages/{ids[0]}")
+    assert [one["id"] async for one in whole.acme.pages("/v1/messages", query={"tag": "t"})] == ids[:0:-1]
+    for wrong in ({"action": "hold", "filter": {}}, {"action": "hold", "filter": {"state": ["open"]}, "account": "x"}):
+        with pytest.raises(ApiError) as caught:
+            await ask("POST", "/v1/messages/bulk", json=wrong)
+        assert caught.value.status == 422
+
+
+async def test_a_suspended_campaign(whole: Whole) -> None:
+    ask = whole.acme.request
+    stopped = await ask("POST", "/v1/batches/spring/suspend")
+    assert stopped == {"tenant": ACME, "batch": "spring", "suspended": True, "pending": 0}
+    waits = await ask("POST", "/v1/messages", json={**MESSAGE, "batch": "spring"})
+    goes = await ask("POST", "/v1/messages", json=MESSAGE)
+    await whole.captured(goes["id"])
+    assert (await ask("GET", f"/v1/messages/{waits['id']}"))["suspended"]
+    assert [one["id"] async for one in whole.acme.pages("/v1/messages", query={"suspended": "true"})] == [waits["id"]]
+    explained = await ask("GET", f"/v1/messages/{waits['id']}/explain")
+    assert explained["deliveries"][0]["reasons"][0]["kind"] == "suspended"
+    assert (await ask("POST", f"/v1/tenants/{ACME}/suspend"))["pending"] == 1
+    assert (await ask("GET", "/v1/batches"))["items"] == [
+        {"tenant": ACME, "batch": "spring", "suspended": True, "messages": {"open": 1}}
+    ]
+    assert not (await ask("POST", "/v1/batches/spring/resume"))["suspended"]
+    assert not (await whole.captured(waits["id"]))["suspended"]
+    assert not (await ask("POST", f"/v1/tenants/{ACME}/resume?all=true"))["suspended"]

@@ -65,7 +65,7 @@ async def test_events_attempts_and_content(door: Door) -> None:
 async def test_cancel_and_retry(door: Door) -> None:
     queue_id = await submit(door)
     cancelled = await door.ask("POST", f"/v1/messages/{queue_id}/cancel")
-    check(views.MessageOut, cancelled.json)
+    check(views.ActedOut, cancelled.json)
     assert cancelled.json["state"] == "cancelled"
     again = await door.ask("POST", f"/v1/messages/{queue_id}/cancel")
     assert (again.status, again.json["code"]) == (409, "conflict")

@@ -104,6 +104,7 @@ def test_the_query_of_a_listing_is_described() -> None:
     operation = describe(GROUPS, "1")["paths"]["/v1/messages"]["get"]
     parameters = {one["name"]: one["schema"] for one in operation["parameters"] if one.get("in") == "query"}
     assert set(parameters) == {
-        *("tenant", "state", "batch", "client_id", "account", "recipient", "since", "until", "cursor", "limit")
+        *("tenant", "state", "batch", "client_id", "account", "recipient", "since", "until", "cursor", "limit"),
+        *("tag", "priority", "suspended"),
     }
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}

@@ -7,6 +7,7 @@ import pytest
 from relay.clock import HOUR
 from relay.contracts import MessageFilter
 from relay.errors import Conflict, NotFound
+from relay.model.act import Act
 from relay.model.delivery import AccountFault, Attempt, Category, Phase
 from relay.model.event import EventKind
 from relay.model.message import DeliveryState, MessageState, QueueId, RecipientState
@@ -91,9 +92,9 @@ async def test_another_tenants_message_is_missing(store: Store) -> None:
         for ask in (archive.message, archive.events, archive.attempts):
             with pytest.raises(NotFound):
                 await ask(TENANT, key)
-        for act in (archive.cancel, archive.retry):
+        for act in Act:
             with pytest.raises(NotFound):
-                await act(TENANT, key, CLOCK.now())
+                await archive.act(TENANT, key, act, CLOCK.now(), account="main")
     assert (await archive.message(None, ids["other"])).message.tenant == "other"
     assert (await archive.message("other", ids["other"])).message.state is MessageState.OPEN
 
@@ -112,10 +113,10 @@ async def test_cancel_takes_back_what_is_not_being_attempted(store: Store) -> No
     new = mail(("a@example.com", "b@example.com"), leased=True)
     await store.queue.accept(new)
     with pytest.raises(Conflict):
-        await store.archive.cancel(TENANT, new.message.id, CLOCK.now())
+        await store.archive.act(TENANT, new.message.id, Act.CANCEL, CLOCK.now())
     due = CLOCK.now() + HOUR
     await store.queue.settle(settled(leased(new), RecipientState.SENT, RecipientState.DEFERRED, due=due))
-    detail = await store.archive.cancel(TENANT, new.message.id, 77)
+    detail = (await store.archive.act(TENANT, new.message.id, Act.CANCEL, 77)).detail
     assert [recipient.state for recipient in detail.recipients] == [RecipientState.SENT, RecipientState.CANCELLED]
     assert detail.recipients[1].changed_at == 77
     assert detail.message.state is MessageState.PARTIAL
@@ -123,9 +124,9 @@ async def test_cancel_takes_back_what_is_not_being_attempted(store: Store) -> No
     assert (events[-1].kind, events[-1].recipient, events[-1].at) == (EventKind.CANCELLED, "b@example.com", 77)
     assert await store.queue.heads() == []
     with pytest.raises(Conflict):
-        await store.archive.cancel(TENANT, new.message.id, 78)
+        await store.archive.act(TENANT, new.message.id, Act.CANCEL, 78)
     with pytest.raises(Conflict):
-        await store.archive.retry(TENANT, new.message.id, 78)
+        await store.archive.act(TENANT, new.message.id, Act.RETRY, 78)
 
 
 @pytest.mark.parametrize("state", [RecipientState.FAILED, RecipientState.EXPIRED])
@@ -136,7 +137,7 @@ async def test_retry_makes_closed_recipients_due(store: Store, state: RecipientS
     await store.queue.accept(new)
     await store.queue.settle(settled(leased(new), RecipientState.SENT, state))
     now = CLOCK.now()
-    detail = await store.archive.retry(TENANT, new.message.id, now)
+    detail = (await store.archive.act(TENANT, new.message.id, Act.RETRY, now)).detail
     assert detail.message.state is MessageState.OPEN
     assert [recipient.state for recipient in detail.recipients] == [RecipientState.SENT, RecipientState.QUEUED]
     assert detail.recipients[1].next_attempt_at == now
@@ -145,13 +146,13 @@ async def test_retry_makes_closed_recipients_due(store: Store, state: RecipientS
     (again,) = (await store.queue.claim(QUEUE, 1)).deliveries
     assert [recipient.address for recipient in again.recipients] == ["b@example.com"]
     with pytest.raises(Conflict):  # it is being attempted
-        await store.archive.retry(TENANT, new.message.id, now)
+        await store.archive.act(TENANT, new.message.id, Act.RETRY, now)
 
 
 async def test_retry_of_what_waits_anyway_is_no_event(store: Store) -> None:
     new = mail(due=CLOCK.now() + HOUR)
     await store.queue.accept(new)
-    await store.archive.retry(TENANT, new.message.id, CLOCK.now())
+    await store.archive.act(TENANT, new.message.id, Act.RETRY, CLOCK.now())
     assert len((await store.queue.claim(QUEUE, 1)).deliveries) == 1
     assert len(await store.archive.events(TENANT, new.message.id)) == 1
 
@@ -163,10 +164,10 @@ async def test_held_recipients_of_a_done_delivery_can_be_released_or_cancelled(s
         held = settled(leased(new), RecipientState.SENT, RecipientState.HELD, state=DeliveryState.DONE)
         await store.queue.settle(held)
         assert (await store.archive.message(TENANT, new.message.id)).message.state is MessageState.HELD
-    released = await store.archive.retry(TENANT, news[0].message.id, CLOCK.now())
-    assert released.recipients[1].state is RecipientState.QUEUED
-    cancelled = await store.archive.cancel(TENANT, news[1].message.id, CLOCK.now())
-    assert cancelled.message.state is MessageState.PARTIAL
+    released = await store.archive.act(TENANT, news[0].message.id, Act.RETRY, CLOCK.now())
+    assert released.detail.recipients[1].state is RecipientState.QUEUED
+    cancelled = await store.archive.act(TENANT, news[1].message.id, Act.CANCEL, CLOCK.now())
+    assert cancelled.detail.message.state is MessageState.PARTIAL
 
 
 async def test_counts_by_queue(store: Store) -> None:

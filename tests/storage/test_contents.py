@@ -11,6 +11,7 @@ import pytest
 
 from relay.clock import HOUR
 from relay.errors import NotFound, StoreUnavailable
+from relay.model.act import Act
 from relay.model.delivery import StoredContent
 from relay.model.message import QueueId
 from storage import Store
@@ -126,7 +127,7 @@ async def test_lost_content_is_said(store: Store, url: str) -> None:
 async def test_deleting_a_tenant_deletes_its_contents(store: Store, url: str) -> None:
     keys = [await put(store, b"x" * 300_000, 1 << 20) for _ in range(3)]
     for key in keys:
-        await store.archive.cancel(TENANT, key, 1)
+        await store.archive.act(TENANT, key, Act.CANCEL, 1)
     await store.directory.delete_tenant(TENANT)
     assert await stored(store, url) == 0
     with pytest.raises(NotFound):

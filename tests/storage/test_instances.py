@@ -11,6 +11,7 @@ import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND, SystemClock
 from relay.errors import StoreError, StoreUnavailable
+from relay.model.act import Act
 from relay.model.delivery import Settlement
 from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import Credential
@@ -107,7 +108,7 @@ async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> Non
     await one.queue.accept(new)
     await until(lambda: (QUEUE, new.delivery.due) in told["two"])
     await one.queue.accept(mail(leased=True, queue="acme/leased/acme"))
-    await one.archive.retry(TENANT, new.message.id, 5)
+    await one.archive.act(TENANT, new.message.id, Act.RETRY, 5)
     await until(lambda: (QUEUE, 5) in told["two"])
     assert told["one"] == [(QUEUE, 5)]  # of its own accept nobody needs to tell it
     assert not any(queue_key == "acme/leased/acme" for queue_key, _ in told["two"])

@@ -11,6 +11,7 @@ import pytest
 from relay.clock import HOUR, MINUTE
 from relay.contracts import Accepted
 from relay.errors import Refusal, Rejected
+from relay.model.act import Act
 from relay.model.delivery import NewMessage, QueueHead, StoredContent
 from relay.model.event import EventKind
 from relay.model.message import DeliveryState, MessageState, Priority, RecipientState
@@ -131,7 +132,7 @@ async def test_three_answers_in_one_transaction(store: Store) -> None:
         (DEFERRED, BUSY, 1),
     ]
     assert [r.next_attempt_at for r in detail.recipients] == [None, None, due]
-    await store.archive.retry(TENANT, delivery.message.id, CLOCK.now() - MINUTE)
+    await store.archive.act(TENANT, delivery.message.id, Act.RETRY, CLOCK.now() - MINUTE)
     (again,) = (await store.queue.claim(QUEUE, 1)).deliveries
     assert again.attempt == 2
     assert [r.address for r in again.recipients] == [
@@ -197,7 +198,7 @@ async def test_held_deliveries_are_not_claimed_and_released_by_retry(store: Stor
     assert await store.queue.settle(settled(leased(new), UNKNOWN, state=DeliveryState.HELD))
     assert (await store.queue.claim(QUEUE, 1)).deliveries == ()
     assert [(c.ready, c.leased, c.held) for c in await store.archive.counts()] == [(0, 0, 1)]
-    await store.archive.retry(TENANT, new.message.id, CLOCK.now() - 1)
+    await store.archive.act(TENANT, new.message.id, Act.RETRY, CLOCK.now() - 1)
     (again,) = (await store.queue.claim(QUEUE, 1)).deliveries
     assert again.recipients[0].state is UNKNOWN
 

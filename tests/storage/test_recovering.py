@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.model.act import Act
 from relay.model.delivery import LeasedDelivery
 from relay.model.event import Event
 from relay.model.message import MessageState, RecipientState
@@ -47,7 +48,9 @@ async def test_three_deaths_in_a_row_hold_it(opened: Open) -> None:
     assert detail.message.state is MessageState.HELD
     assert {one.state for one in detail.recipients} == {RecipientState.HELD}
     assert [c.held for c in await store.archive.counts()] == [1]
-    await store.archive.retry(TENANT, lease.message.id, 5)  # somebody has looked: it may be tried as often again
+    await store.archive.act(
+        TENANT, lease.message.id, Act.RETRY, 5
+    )  # somebody has looked: it may be tried as often again
     for _ in range(DEATHS - 1):
         assert len(await claim_in_time(store)) == 1
         assert await die(store) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from relay.clock import DAY, HOUR, MINUTE
 from relay.errors import Conflict, NotFound
+from relay.model.act import Act
 from relay.model.message import MessageState, RecipientState
 from storage import Store, Terms
 from storage.retention import AT_ONCE, PAGE, Ending, Removed, Retention
@@ -126,7 +127,7 @@ async def test_content_then_rows_then_events(kept: Kept) -> None:
     kept.clock.advance(7 * DAY)
     assert await kept.run() == Removed(contents=1)
     with pytest.raises(Conflict, match="gone"):
-        await kept.store.archive.retry(TENANT, failed, kept.clock.now())  # type: ignore[arg-type]
+        await kept.store.archive.act(TENANT, failed, Act.RETRY, kept.clock.now())  # type: ignore[arg-type]
 
     kept.clock.advance(16 * DAY)
     assert await kept.run() == Removed(messages=3)
@@ -188,7 +189,7 @@ async def test_an_operator_who_was_quicker_is_heeded(kept: Kept, monkeypatch: py
 
     async def retry_first(work: Any) -> Any:
         monkeypatch.setattr(database, "write", write)
-        await kept.store.archive.retry(TENANT, failed, kept.clock.now())  # type: ignore[arg-type]
+        await kept.store.archive.act(TENANT, failed, Act.RETRY, kept.clock.now())  # type: ignore[arg-type]
         return await write(work)
 
     monkeypatch.setattr(database, "write", retry_first)
