@@ -32,27 +32,23 @@ TENANTS = 10
 CLAIMED = 10
 ROUNDS = 500
 _SERIES = {
-    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) INSERT INTO {into} FROM n",
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+    " INSERT INTO {into} FROM n",
     "postgresql": "INSERT INTO {into} FROM generate_series(1, {count}) AS n(i)",
 }
 _ID = {"sqlite": "printf('m%015d', i)", "postgresql": "'m' || lpad(i::text, 15, '0')"}
 _ROWS = (
-    (
-        "messages (id, tenant_id, sender, priority, accepted_at, size, internet_message_id, source, account_id, eight_bit,"
-        " smtputf8, state) SELECT {id}, 't' || (i % 10), 'a@bench.example', i % 4, {now}, 300, '<' || i || '@bench.example>',"
-        " 'rest', 'main', 0, 0, 'open'"
-    ),
+    """messages (id, tenant_id, sender, priority, accepted_at, size, internet_message_id, source, account_id, eight_bit,
+        smtputf8, state)
+    SELECT {id}, 't' || (i % 10), 'a@bench.example', i % 4, {now}, 300, '<' || i || '@bench.example>', 'rest', 'main', 0, 0,
+        'open'""",
     "contents (message_id, size, inline) SELECT {id}, 27, {content}",
-    (
-        "recipients (message_id, position, address, delivery, state, attempts) SELECT {id}, 0, 'r' || i || '@sink.example', 1,"
-        " 'queued', 0"
-    ),
+    """recipients (message_id, position, address, delivery, state, attempts)
+    SELECT {id}, 0, 'r' || i || '@sink.example', 1, 'queued', 0""",
     # one in twenty is due, the others within two days
-    (
-        "deliveries (message_id, number, tenant_id, queue_key, priority, due, state, attempt) SELECT {id}, 1, 't' || (i % 10),"
-        " 't' || (i % 10) || '/main/t' || (i % 10), i % 4, {now} + CASE WHEN i % 20 < 10 AND i % 200 < 10 THEN -i"
-        " ELSE 3600000000 + i * 100000 END, 'ready', 0"
-    ),
+    """deliveries (message_id, number, tenant_id, queue_key, priority, due, state, attempt)
+    SELECT {id}, 1, 't' || (i % 10), 't' || (i % 10) || '/main/t' || (i % 10), i % 4,
+        {now} + CASE WHEN i % 200 < 10 THEN -i ELSE 3600000000 + i * 100000 END, 'ready', 0""",
 )
 _CONTENT = {"sqlite": "CAST('Subject: x' || char(13, 10, 13, 10) || 'hello there' || char(13, 10) AS BLOB)"}
 
