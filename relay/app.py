@@ -198,6 +198,7 @@ class Relay:
             directory=self.store.directory,
             commands=self.store.commands,
             suspensions=self.store.suspensions,
+            feed=self.store.feed,
             probe=Probe(self.connector),
             explainer=Explainer(
                 self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock

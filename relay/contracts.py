@@ -14,7 +14,7 @@ from typing import Protocol
 from relay.model.act import Act, WhyNot
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
-from relay.model.event import Event
+from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
 from relay.model.message import MessageDetail, MessageState, Priority, QueueId
 from relay.model.tenant import Account, Credential, Tenant, Token
@@ -364,3 +364,30 @@ class CommandLog(Protocol):
 
     async def remove_before(self, horizon: int) -> int:
         """Forget what was done before a time (µs); how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFilter:
+    """What is asked of the feed; None asks nothing. `after` is the cursor: the last sequence that was read."""
+
+    tenant: str | None = None
+    kind: EventKind | None = None
+    message: QueueId | None = None
+    after: int = 0
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """Events in order; `cursor` goes on behind them, and behind what was passed over. `more`: ask again at once."""
+
+    events: Sequence[Event]
+    cursor: int
+    more: bool
+
+
+class EventFeed(Protocol):
+    """The events of all messages and accounts in one order."""
+
+    async def page(self, wanted: FeedFilter) -> FeedPage:
+        """Oldest first. Who goes on from each page's cursor is given every event once: nothing appears behind it later."""

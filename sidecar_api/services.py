@@ -15,6 +15,7 @@ from relay.contracts import (
     CommandLog,
     ContentStore,
     Directory,
+    EventFeed,
     Explainer,
     MessageArchive,
     Suspensions,
@@ -51,6 +52,7 @@ class Services:
     directory: Directory
     commands: CommandLog
     suspensions: Suspensions
+    feed: EventFeed
     probe: AccountProbe
     explainer: Explainer
     metrics: Callable[[], Awaitable[bytes]]

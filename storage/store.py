@@ -19,6 +19,7 @@ from storage.contents import Chunks, Contents, Files
 from storage.database import Database, Peers
 from storage.directory import Directory
 from storage.durability import Durability
+from storage.feed import Feed
 from storage.migrate import migrate, read_migrations
 from storage.postgres import open_postgres
 from storage.pulse import Pulse
@@ -51,6 +52,7 @@ class Store:
     directory: contracts.Directory
     commands: contracts.CommandLog
     suspensions: contracts.Suspensions
+    feed: contracts.EventFeed
     is_new: bool
     """Nobody had put anything in when it was opened."""
 
@@ -73,6 +75,7 @@ class Store:
         self.archive = archive
         self.directory = directory
         self.commands = CommandLog(database)
+        self.feed = Feed(database)
         self.suspensions = suspensions
         self.is_new = is_new
         self._database = database

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from relay.compose.mailbox import parse_mailbox
 from relay.intake.controls import read_identifier, read_metadata, read_tags
 from relay.model.address import Address, parse_address
+from relay.model.event import EventKind
 from relay.model.message import MessageState
 from sidecar_api.schemas.fields import AccountRef, BatchName, ClientId, Identifier, PriorityIn, SenderIn, Strict, TimeIn
 
@@ -47,6 +48,13 @@ def _state(value: object) -> MessageState:
         raise ValueError(f"must be one of {', '.join(MessageState)}") from None
 
 
+def _kind(value: object) -> EventKind:
+    try:
+        return EventKind(_one(value))
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(EventKind)}") from None
+
+
 def _tags(value: object) -> list[str]:
     return list(read_tags(",".join(value) if isinstance(value, list) else _one(value)))
 
@@ -70,6 +78,7 @@ _Recipient = Annotated[
     Address, PlainValidator(lambda value: parse_address(_one(value), utf8=True)), schema_of(type="string")
 ]
 StateIn = Annotated[MessageState, PlainValidator(_state), schema_of(enum=list(MessageState))]
+_Kind = Annotated[EventKind, PlainValidator(_kind), schema_of(enum=list(EventKind))]
 _Limit = Annotated[int, PlainValidator(_limit), schema_of(type="integer", minimum=1, maximum=MAX_PAGE)]
 
 
@@ -155,6 +164,19 @@ class CommandsQuery(TenantQuery):
     until: TimeIn | None = None
     cursor: _Sequence | None = None
     limit: _Limit = DEFAULT_PAGE
+
+
+class EventsQuery(TenantQuery):
+    """Filters, all of which must hold; `after` is the `next_cursor` of the page before."""
+
+    after: _Sequence | None = None
+    """Behind this sequence; else it begins with the oldest that is kept."""
+    kind: _Kind | None = None
+    """Of this kind."""
+    message: Identifier | None = None
+    """Of this message."""
+    limit: _Limit = DEFAULT_PAGE
+    """Of a page."""
 
 
 class PurgeQuery(Strict):

@@ -127,3 +127,29 @@ JOIN deliveries ON deliveries.message_id = given.message_id AND deliveries.numbe
 UPDATE recipients SET delivery = given.delivery
 FROM given
 WHERE recipients.message_id = given.message_id AND recipients.position = given.position;
+
+-- feed: events behind a sequence, with whether they are asked for, how many were walked, and always the last of these.
+-- Walks the primary key, so that writing events costs no index more: who asks for few of them is led past the others.
+WITH walked AS MATERIALIZED (
+    SELECT sequence, kind, at, tenant_id, message_id, recipient, facts FROM events
+    WHERE sequence > CAST(:after AS BIGINT) AND sequence <= CAST(:until AS BIGINT)
+    ORDER BY sequence LIMIT CAST(:walk AS BIGINT)
+), judged AS (
+    SELECT sequence, kind, at, tenant_id, message_id, recipient, facts,
+        CASE WHEN (CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant) AND (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
+            THEN 1 ELSE 0 END AS wanted,
+        (SELECT count(*) FROM walked) AS walked
+    FROM walked
+)
+SELECT sequence, kind, at, tenant_id, message_id, recipient, facts, wanted, walked FROM judged
+WHERE wanted = 1 OR sequence = (SELECT max(sequence) FROM walked)
+ORDER BY sequence LIMIT CAST(:count AS BIGINT);
+
+-- feed_of_message: the same for one message, all of whose events are few
+WITH walked AS MATERIALIZED (
+    SELECT sequence, kind, at, tenant_id, message_id, recipient, facts FROM events WHERE message_id = :message
+)
+SELECT sequence, kind, at, tenant_id, message_id, recipient, facts, 1, 0 FROM walked
+WHERE sequence > CAST(:after AS BIGINT) AND sequence <= CAST(:until AS BIGINT)
+    AND (CAST(:tenant AS TEXT) IS NULL OR tenant_id = :tenant) AND (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
+ORDER BY sequence LIMIT CAST(:count AS BIGINT);

@@ -141,3 +141,14 @@ FROM content_chunks LEFT JOIN contents ON contents.message_id = content_chunks.m
 WHERE content_chunks.message_id > :after AND content_chunks.n = 0
     AND content_chunks.written_at < {wall_clock} - CAST(:age AS BIGINT)
 ORDER BY content_chunks.message_id LIMIT CAST(:count AS BIGINT);
+
+-- last_event: the last sequence that was given to an event, committed or not
+-- differs because transactions that write events overlap here
+SELECT last_value FROM events_sequence_seq;
+
+-- event_writers: the transactions that have written events, or may be about to, and are not at their end
+-- differs for the same reason; an INSERT locks its table before it takes a sequence, and lets go after its commit is seen
+SELECT DISTINCT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+    AND relation = CAST('events' AS regclass)
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database());

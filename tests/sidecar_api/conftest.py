@@ -23,7 +23,16 @@ from relay.secrets import hash_generated, token_hash
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
 from sidecar_api.site import Site, start_site
-from tests.sidecar_api.memory import NOW, Archive, MemoryCommands, MemoryDirectory, Probe, RecordingIntake, Suspensions
+from tests.sidecar_api.memory import (
+    NOW,
+    Archive,
+    MemoryCommands,
+    MemoryDirectory,
+    MemoryFeed,
+    Probe,
+    RecordingIntake,
+    Suspensions,
+)
 
 
 class FixedClock(SystemClock):
@@ -147,6 +156,7 @@ def services_of(
         directory=directory,
         commands=MemoryCommands(),
         suspensions=Suspensions(directory),
+        feed=MemoryFeed(),
         probe=Probe(),
         explainer=archive,
         metrics=metrics,

@@ -12,6 +12,8 @@ from relay.contracts import (
     BatchStanding,
     CommandFilter,
     ContentWriter,
+    FeedFilter,
+    FeedPage,
     MessageFilter,
     ProbeResult,
     QueueCounts,
@@ -409,3 +411,19 @@ class MemoryCommands:
         before = len(self.kept)
         self.kept = [one for one in self.kept if one.at >= horizon]
         return before - len(self.kept)
+
+
+class MemoryFeed:
+    """One event of each of two tenants."""
+
+    async def page(self, wanted: FeedFilter) -> FeedPage:
+        """By tenant, kind, message and cursor."""
+        found = [
+            Event(EventKind.SENT, NOW, tenant, QueueId(f"q-{tenant}"), f"x@{tenant}.canary.example", {}, number)
+            for number, tenant in enumerate(("a", "b"), 1)
+            if wanted.tenant in {None, tenant}
+            and wanted.kind in {None, EventKind.SENT}
+            and wanted.message in {None, f"q-{tenant}"}
+            and number > wanted.after
+        ][: wanted.limit]
+        return FeedPage(found, found[-1].sequence if found else wanted.after, more=False)

@@ -37,6 +37,7 @@ HOT = {
     "message_with_client_id": ("messages_by_client_id",),
     "message_with_idempotency_key": ("messages_by_idempotency_key",),
     "events_of": ("events_by_message",),
+    "feed_of_message": ("events_by_message",),
     "attempts_of": ("attempts_by_message",),
 }
 """Statements and the index that each must use."""
@@ -65,6 +66,7 @@ POINTED = (
     "messages_after",
     "endings",
     "events_after",
+    "feed",
     "kept_contents",
     "deliveries_of",
     "addressed_recipients",
