@@ -58,7 +58,7 @@ def main() -> int:
 def _frame(documents: list[Document]) -> str:
     machine = documents[0]["machine"]
     dates = sorted(document["date"] for document in documents)
-    commits = sorted({str(document["commit"])[:10] for document in documents})
+    commits = sorted({str(document["commit"]).split()[0] for document in documents})
     loads = sorted(document["machine"]["load_average"][0] for document in documents)
     postfix = next((document["postfix"] for document in documents if document["postfix"]), "none")
     return (
