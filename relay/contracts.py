@@ -22,10 +22,12 @@ from relay.model.tenant import Account, Credential, Tenant, Token
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The queue's answer: the message's id; `replayed` when an idempotency key had already brought it in."""
+    """The queue's answer: the message's id; `replayed` when it had come before, as its key tells."""
 
     id: QueueId
     replayed: bool = False
+    replaces: QueueId | None = None
+    """It is an edit of this one, which had its client id and was still queued; that one is gone."""
 
 
 class MessageQueue(Protocol):
@@ -34,7 +36,9 @@ class MessageQueue(Protocol):
     async def accept(self, new: NewMessage) -> Accepted:
         """Commit a message with its recipients, content, delivery and events; durable when this returns.
 
-        Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when the caller is cancelled.
+        One whose client id a message has that was never attempted takes its place; of one that failed or was cancelled it
+        takes the client id. Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when the caller is
+        cancelled.
         """
 
     async def claim(self, queue_key: str, limit: int) -> Claim:

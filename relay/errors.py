@@ -77,8 +77,14 @@ class Refusal(Enum):
     UNKNOWN_PARAMETER = (555, "5.5.4", "unsupported parameter: {}", 422)
     BAD_LINE = (550, "5.5.2", "bare <CR> or <LF> in the message", 422)
     BAD_CONTENT = (550, "5.6.0", "{}", 422)
-    DUPLICATE_CLIENT_ID = (550, "5.6.0", "client id is already in use: {}", 409)
+    DUPLICATE_CLIENT_ID = (550, "5.6.0", "client id is already in use, by a message that was attempted: {}", 409)
     IDEMPOTENCY_MISMATCH = (550, "5.6.0", "idempotency key was used for another message", 422)
+    IDEMPOTENCY_IN_FLIGHT = (
+        451,
+        "4.3.0",
+        "a message with this idempotency key is being accepted, try again later",
+        409,
+    )
     NO_ACCOUNT = (550, "5.7.1", "no such account: {}", 422)
     ACCOUNT_DISABLED = (550, "5.7.1", "account is disabled: {}", 422)
     LOOP = (554, "5.4.6", "too many hops (Received header fields): mail loop", 422)

@@ -16,8 +16,8 @@ from relay.model.delivery import RecipientChange
 from relay.model.event import Event, EventKind, Facts
 from relay.model.message import CLOSED_STATES, OPEN_STATES, DeliveryState, Message, QueueId, Recipient, RecipientState
 from relay.model.queue_key import QueueKey, account_key_of
-from storage.accepting import ready_notes
 from storage.configuration import find_owner
+from storage.notices import ready_notes
 from storage.retention import ROWS
 from storage.rows import read_message, read_recipient
 from storage.settling import Change, change_recipients
@@ -60,6 +60,7 @@ class Delivery:
     queue_key: str
     state: DeliveryState
     due: int
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ def judge(tenant: str | None, messages: Sequence[QueueId], order: Order) -> Work
     """What the order would do. A message that is not there, or another tenant's, is in neither part of the answer."""
     performed = Performed()
     targets: dict[str, str] = {}
-    for standing in (yield from _standings(tenant, messages)):
+    for standing in (yield from find_standings(tenant, messages)):
         of = standing.message.tenant
         if order.act is Act.REROUTE and of not in targets:
             targets[of] = yield from _target(of, order.account)
@@ -300,7 +301,8 @@ def _target(tenant: str, account: str | None) -> Work[str]:
     return f"{owner}/{account}"
 
 
-def _standings(tenant: str | None, messages: Sequence[QueueId]) -> Work[list[Standing]]:
+def find_standings(tenant: str | None, messages: Sequence[QueueId]) -> Work[list[Standing]]:
+    """How messages stand; without those that are not there, or another tenant's."""
     given = [(message,) for message in messages]
     facts = [read_message(row) for row in (yield from fetch("late_messages", given=given))]
     found = {one.id: one for one in facts if tenant in {None, one.tenant}}
@@ -309,7 +311,7 @@ def _standings(tenant: str | None, messages: Sequence[QueueId]) -> Work[list[Sta
     for row in (yield from fetch("addressed_recipients", given=given)):
         recipients[row[0]].append((read_recipient(row, 2), row[1]))
     deliveries: dict[str, dict[int, Delivery]] = defaultdict(dict)
-    for message, number, queue_key, state, due in (yield from fetch("deliveries_of", given=given)):
-        deliveries[message][number] = Delivery(queue_key, DeliveryState(state), due)
+    for message, number, queue_key, state, due, attempt in (yield from fetch("deliveries_of", given=given)):
+        deliveries[message][number] = Delivery(queue_key, DeliveryState(state), due, attempt)
     kept = {row[0] for row in (yield from fetch("kept_contents", given=given))}
     return [Standing(one, recipients[one.id], deliveries[one.id], one.id in kept) for one in found.values()]

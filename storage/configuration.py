@@ -113,6 +113,7 @@ def delete_tenant(tenant: str) -> Work[None]:
     yield from execute("delete_accounts", {"owner": tenant})
     yield from execute("delete_domain_limits", {"tenant": tenant})
     yield from execute("delete_suspensions", {"tenant": tenant})
+    yield from execute("delete_keys", {"tenant": tenant})
     yield from execute("delete_tenant", {"tenant": tenant})
 
 

@@ -16,6 +16,7 @@ from storage import leasing, limiting, recovering, settling
 from storage.accepting import accept_messages
 from storage.cache import Cache
 from storage.database import Database
+from storage.directory import RemoveContents
 from storage.group_commit import GroupCommit, Item, Outcome
 from storage.windows import LENGTHS, Lengths, Limit
 from storage.work import Values, Work, fetch, fetch_one
@@ -62,9 +63,11 @@ class Queue:
         on_ready: ReadyCallback,
         on_open: OpenCallback,
         on_held: HeldCallback,
+        remove_large: RemoveContents,
         lengths: Lengths = LENGTHS,
     ) -> None:
-        """`cache` is the configuration's: it says what limits an account has."""
+        """`cache` is the configuration's: it says what limits an account has. `remove_large` is told of messages that were
+        replaced, whose large content, beside the rows, is to go."""
         self._database = database
         self._holder = holder
         self._lease = lease
@@ -73,12 +76,16 @@ class Queue:
         self._on_ready = on_ready
         self._on_open = on_open
         self._on_held = on_held
+        self._remove_large = remove_large
         self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
 
     async def accept(self, new: NewMessage) -> Accepted:
         """See MessageQueue."""
-        return await self._group.put(_Accept(new))
+        accepted = await self._group.put(_Accept(new))
+        if accepted.replaces is not None:
+            await self._remove_large([accepted.replaces])
+        return accepted
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""

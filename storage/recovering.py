@@ -14,7 +14,7 @@ from relay.clock import SECOND
 from relay.model.delivery import RecipientChange
 from relay.model.event import Event, EventKind
 from relay.model.message import QueueId, RecipientState
-from storage.accepting import ready_notes
+from storage.notices import ready_notes
 from storage.rows import read_recipient
 from storage.settling import Change, change_recipients
 from storage.work import Lock, Values, Work, execute, fetch, notify

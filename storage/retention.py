@@ -5,7 +5,7 @@ by its primary key from its oldest end, which costs no index: what was removed i
 what stays behind (mail still open, or ended late) is looked at once a day.
 
 Nothing goes that is open; content goes only of messages that are closed; a message goes with its content; an idempotency key
-stays a day beyond the time at which its message was to be sent; an event stays while its message is open or somebody is
+has an end of its own; an event stays while its message is open or somebody is
 still to be told of it.
 """
 
@@ -27,8 +27,6 @@ PAGE = 1000
 SHORTEST_PAUSE = 20 * MILLISECOND
 PAUSE = 4
 """How many times as long as a transaction the pause behind it is."""
-KEY_KEPT = DAY
-"""How long an idempotency key holds after its message was to be sent."""
 PAGES_AT_ONCE = 256
 SPARE = 0.25
 """How much of a SQLite file may be free; what is more is given back to the system."""
@@ -52,14 +50,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is asked about a message: its state, when its last recipient changed, and until when its key is to be kept."""
+    """What is asked about a message: its state, and when its last recipient changed."""
 
     message: str
     state: MessageState
     accepted_at: int
     ended_at: int
-    key_since: int | None
-    """Where it has an idempotency key: when it was to be sent."""
 
     def content_is_due(self, terms: Terms, now: int) -> bool:
         """Whether its content may go."""
@@ -68,12 +64,7 @@ class Ending:
 
     def is_due(self, terms: Terms, now: int) -> bool:
         """Whether all of it may go but its events."""
-        return (
-            self.state in CLOSED_STATES
-            and terms.messages is not None
-            and self.ended_at < now - terms.messages
-            and (self.key_since is None or self.key_since < now - KEY_KEPT)
-        )
+        return self.state in CLOSED_STATES and terms.messages is not None and self.ended_at < now - terms.messages
 
 
 @dataclass(slots=True)
@@ -108,6 +99,8 @@ class Retention:
         if now >= self._anew_at:
             self._anew_at = now + DAY
             self._content_after, self._message_after, self._event_after = "", "", 0
+        while await self._unhurried(execute("forget_old_keys", {"now": now, "count": PAGE})) == PAGE:
+            pass
         spans = [term for term in (terms.content, terms.failed_content) if term is not None]
         if spans:
             self._content_after, removed.contents = await self._walk(

@@ -59,8 +59,6 @@ def write_message(message: Message) -> tuple[object, ...]:
         message.expires_at,
         write_json(message.tags) if message.tags else None,
         message.metadata,
-        message.idempotency_key,
-        message.digest,
         int(message.eight_bit),
         int(message.smtputf8),
         message.state.value,
@@ -85,8 +83,6 @@ def read_message(row: Row, first: int = 0) -> Message:
         expires_at,
         tags,
         metadata,
-        idempotency_key,
-        digest,
         eight_bit,
         smtputf8,
         state,
@@ -107,8 +103,6 @@ def read_message(row: Row, first: int = 0) -> Message:
         expires_at,
         tuple(orjson.loads(tags)) if tags else (),
         metadata,
-        idempotency_key,
-        digest,
         bool(eight_bit),
         bool(smtputf8),
         _MESSAGE_STATES[state],
@@ -229,6 +223,7 @@ def read_tenant(row: Row, domain_limits: Iterable[Row] = (), suspensions: Iterab
         {each[0]: read_limits(each, 1) for each in domain_limits},
         {batch: bool(suspended) for batch, suspended in suspensions},
         read_retry(row[9]),
+        row[10],
     )
 
 
@@ -241,6 +236,7 @@ def write_tenant(tenant: Tenant) -> dict[str, object]:
         "created_at": tenant.created_at,
         **write_limits(tenant.limits),
         "retry": write_retry(tenant.retry),
+        "duplicates_window": tenant.duplicates_window,
     }
 
 

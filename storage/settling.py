@@ -9,8 +9,8 @@ from relay.errors import RelayError
 from relay.model.delivery import LeasedDelivery, Part, RecipientChange, Settlement
 from relay.model.event import Event
 from relay.model.message import TRANSITIONS, DeliveryState, MessageState, RecipientState, derive_state
-from storage.accepting import ready_notes
 from storage.limiting import end_slots, ended_by, released
+from storage.notices import ready_notes
 from storage.rows import write_attempt, write_event, write_reply
 from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, fetch_one, notify
 

@@ -325,6 +325,7 @@ async def _assemble(
         on_ready=tell_ready,
         on_open=tell_open,
         on_held=tell_held,
+        remove_large=contents.remove,
         lengths=lengths,
     )
     is_used = await database.read(fetch_one("is_used"))

@@ -17,10 +17,10 @@ from relay.contracts import BatchStanding
 from relay.errors import NotFound, RelayError
 from relay.model.message import MessageState
 from relay.model.tenant import Tenant
-from storage.accepting import ready_notes
 from storage.configuration import begin_change, find_tenant
 from storage.database import Database
 from storage.directory import Directory
+from storage.notices import ready_notes
 from storage.queue import ReadyCallback
 from storage.work import Lock, Work, execute, fetch, fetch_one, notify
 

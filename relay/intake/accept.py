@@ -13,7 +13,7 @@ from relay.contracts import Accepted, ContentStore, ContentWriter, Directory, Ha
 from relay.errors import NotFound, Refusal, Rejected
 from relay.intake.admission import Admission
 from relay.intake.controls import CONTROL_NAMES
-from relay.intake.digest import Digest
+from relay.intake.digest import Digest, begin_digest, key_of
 from relay.intake.header import HeaderSection, read_header, scan_header
 from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
 from relay.intake.queue_id import QueueIds
@@ -81,6 +81,8 @@ class Intake:
         self._settings = settings
         self._prefix = settings.header_prefix.lower().encode("ascii")
         self._ids = QueueIds(clock)
+        self._in_flight: set[tuple[str, str]] = set()
+        """Tenants and idempotency keys of messages that are being read or committed by this process."""
 
     @property
     def max_size(self) -> int:
@@ -104,7 +106,19 @@ class Intake:
         check_sender(submission.principal, submission.envelope.sender)
         check_recipients(submission.envelope, self._settings.max_recipients)
         facts, rest = await self._decide(submission)
-        digest = Digest(submission) if facts.controls.idempotency_key else None
+        if (own := facts.controls.idempotency_key) is None:
+            return await self._take_in(submission, facts, rest)
+        key = (facts.tenant.id, own)
+        if key in self._in_flight:
+            raise Rejected(Refusal.IDEMPOTENCY_IN_FLIGHT, path="idempotency_key")
+        self._in_flight.add(key)
+        try:
+            return await self._take_in(submission, facts, rest)
+        finally:
+            self._in_flight.discard(key)
+
+    async def _take_in(self, submission: Submission, facts: _Facts, rest: bytes) -> Accepted:
+        digest = begin_digest(submission, facts.controls, facts.tenant, facts.header.message_id)
         writer = self._contents.writer(facts.id)
         try:
             content, size, eight_bit = await self._store(submission, facts, rest, writer, digest)
@@ -199,15 +213,14 @@ class Intake:
             expires_at=controls.expires_at,
             tags=controls.tags,
             metadata=controls.metadata,
-            idempotency_key=controls.idempotency_key,
-            digest=digest.hexdigest() if digest else None,
             eight_bit=eight_bit,
             smtputf8=utf8,
         )
         event = Event(EventKind.ACCEPTED, facts.now, tenant, facts.id, facts=_accepted_facts(submission, message))
         due = max(facts.now, controls.not_before or 0)
         delivery = NewDelivery(str(QueueKey(facts.account.key, tenant)), due, leased=False)
-        return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,))
+        key = key_of(digest, controls, facts.tenant, facts.message_id, facts.now)
+        return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,), key)
 
     async def _commit(self, new: NewMessage, facts: _Facts, writer: ContentWriter) -> Accepted:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
@@ -222,7 +235,10 @@ class Intake:
         if accepted.replayed:
             await writer.discard()
             return accepted
-        self._admission.count(1)
+        if accepted.replaces is None:
+            self._admission.count(1)
+        else:
+            new = new.in_place_of(accepted.replaces)
         self._log.events(new.events)
         self._metrics.events(new.events)
         self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
@@ -244,6 +260,7 @@ class Intake:
                     new.content,
                     NewDelivery(new.delivery.queue_key, new.delivery.due, leased=True),
                     new.events,
+                    new.key,
                 )
             )
         except Rejected:

@@ -6,11 +6,11 @@ Settlement is what follows from that and is written in one transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from relay.model.address import Address
-from relay.model.event import Event
+from relay.model.event import Event, EventKind
 from relay.model.limit import Slots
 from relay.model.message import DeliveryState, Message, QueueId, Recipient, RecipientState
 from relay.model.quick import quick
@@ -34,6 +34,16 @@ class NewDelivery:
     leased: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """By what a message is known when it is handed in again: the client's idempotency key, or one of our own."""
+
+    name: str
+    digest: str
+    """What a repeat is held against: SHA-256 of what the client handed in, in hex."""
+    kept_until: int
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class NewMessage:
@@ -44,6 +54,17 @@ class NewMessage:
     content: bytes | StoredContent
     delivery: NewDelivery
     events: tuple[Event, ...]
+    key: NewKey | None = None
+
+    def in_place_of(self, other: QueueId) -> NewMessage:
+        """The same as an edit of one that is still queued, as its events tell."""
+        at, tenant = self.message.accepted_at, self.message.tenant
+        ended = Event(EventKind.CANCELLED, at, tenant, other, facts={"replaced_by": self.message.id})
+        told = tuple(
+            replace(one, facts={**one.facts, "replaces": other}) if one.kind is EventKind.ACCEPTED else one
+            for one in self.events
+        )
+        return NewMessage(self.message, self.recipients, self.content, self.delivery, (ended, *told), self.key)
 
 
 @quick

@@ -139,9 +139,6 @@ class Message:
     tags: tuple[str, ...] = ()
     metadata: str | None = None
     """A JSON object, as the client gave it."""
-    idempotency_key: str | None = None
-    digest: str | None = None
-    """What an idempotency key is held against: SHA-256 of what the client handed in, in hex."""
     eight_bit: bool = False
     smtputf8: bool = False
     state: MessageState = MessageState.OPEN

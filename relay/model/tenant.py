@@ -75,6 +75,9 @@ class Tenant:
     suspensions: Mapping[str, bool] = field(default_factory=dict)
     """Whether a batch is suspended, by batch code; "" is the whole tenant, and a batch's own word wins over it."""
     retry: RetrySettings = INHERIT
+    duplicates_window: int | None = None
+    """Within which time (µs) a message without an idempotency key is taken to be one with another of the same Message-ID,
+    envelope and content; None: never."""
 
     def suspends(self, batch: str | None) -> bool:
         """Whether a message of `batch` must wait."""

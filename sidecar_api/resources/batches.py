@@ -101,6 +101,8 @@ async def _accept_one(
     )
     if replayed:
         item["replayed"] = True
+    if "replaces" in out:
+        item["replaces"] = out["replaces"]
     return item
 
 

@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from relay.compose.mailbox import parse_mailboxes
-from relay.errors import Invalid, Refusal, Rejected, Violation
+from relay.errors import Invalid, NotFound, Refusal, Rejected, Violation
 from relay.intake.header import read_header, split_fields
 from relay.intake.submission import Submission
 from relay.model.address import Address
 from relay.model.content import Mailbox
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
-from relay.model.message import Source
+from relay.model.message import QueueId, Source
 from sidecar_api.bodies import unsupported
 from sidecar_api.call import Call
 from sidecar_api.coding import Pieces
@@ -30,7 +30,6 @@ from sidecar_api.resources.submissions import (
     trace_of,
 )
 from sidecar_api.schemas.queries import RawQuery
-from sidecar_api.schemas.views import submitted_out
 
 
 class Content:
@@ -94,11 +93,19 @@ async def submit_raw(call: Call) -> web.Response:
     accepted = await services.intake.accept(
         Submission(Source.REST, principal, envelope, content, trace_of(call), _controls(query, key))
     )
-    if query.client_id is None and f"{services.header_prefix}client-id:".lower().encode() in fields.lower():
-        out = submitted_out(await services.archive.message(principal.tenant, accepted.id))
-    else:
-        out = await submitted(call, principal.tenant, accepted, envelope, query.client_id)
+    client_id = query.client_id
+    if client_id is None and f"{services.header_prefix}client-id:".lower().encode() in fields.lower():
+        client_id = await _client_id(call, principal.tenant, accepted.id)
+    out = await submitted(call, principal.tenant, accepted, envelope, client_id)
     return accepted_answer(out, replayed=accepted.replayed)
+
+
+async def _client_id(call: Call, tenant: str, message: QueueId) -> str | None:
+    """As intake read it in the header section."""
+    try:
+        return (await call.services.archive.message(tenant, message)).message.client_id
+    except NotFound:  # a key has outlived its message
+        return None
 
 
 def _controls(query: RawQuery, key: str | None) -> Controls:

@@ -72,12 +72,15 @@ async def submitted(
             return views.submitted_out(await call.services.archive.message(tenant, accepted.id))
         except NotFound:  # its retention ended after its key was looked up
             pass
-    return views.SubmittedOut(
+    out = views.SubmittedOut(
         id=accepted.id,
         client_id=client_id,
         state=MessageState.OPEN,
         recipients=[views.RecipientState(address=a, state=RecipientState.QUEUED) for a in envelope.recipients],
     )
+    if accepted.replaces is not None:
+        out["replaces"] = accepted.replaces
+    return out
 
 
 def accepted_answer(out: views.SubmittedOut, *, replayed: bool) -> web.Response:

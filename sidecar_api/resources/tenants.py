@@ -34,6 +34,7 @@ async def add_tenant(call: Call) -> web.Response:
             wanted.limits.limits(),
             {domain: limits.limits() for domain, limits in wanted.domain_limits.items()},
             retry=wanted.retry.settings(),
+            duplicates_window=wanted.duplicates_window,
         )
     )
     token, secret = new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, RootModel
 from typing_extensions import TypedDict
 
-from relay.clock import rfc3339
+from relay.clock import rfc3339, show_duration
 from relay.model.address import parse_address
 from relay.model.limit import NO_LIMITS, Limits
 from relay.model.tenant import Tenant
@@ -16,6 +16,7 @@ from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example, example_of
 from sidecar_api.schemas.fields import (
     AccountRef,
+    DurationIn,
     Identifier,
     Name,
     Strict,
@@ -43,6 +44,9 @@ class TenantIn(Strict):
     limits: LimitsIn = LimitsIn()
     domain_limits: DomainLimitsIn = Field(default_factory=dict)
     retry: RetryIn = RetryIn()
+    duplicates_window: DurationIn | None = None
+    """Within which time the same message without an idempotency key, by Message-ID, envelope and content, is taken to be one
+    and answered as the first; null is never."""
 
 
 class DomainLimitsPatch(RootModel[dict[Domain, LimitsIn | None]]):
@@ -65,6 +69,7 @@ class TenantPatch(Patch):
     limits: LimitsPatch = LimitsPatch()
     domain_limits: DomainLimitsPatch = DomainLimitsPatch()
     retry: RetryPatch = RetryPatch()
+    duplicates_window: DurationIn | None = None
 
 
 @example(
@@ -76,6 +81,7 @@ class TenantPatch(Patch):
         "domain_limits": {"example.net": example_of(LimitsOut)},
         "suspended": False,
         "retry": {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 8},
+        "duplicates_window": None,
         "created_at": "2026-01-01T00:00:00Z",
     }
 )
@@ -90,6 +96,7 @@ class TenantOut(TypedDict):
     domain_limits: dict[str, LimitsOut]
     suspended: bool
     retry: RetryOut
+    duplicates_window: str | None
     created_at: str
 
 
@@ -111,5 +118,6 @@ def tenant_out(tenant: Tenant) -> TenantOut:
         domain_limits={domain: limits_out(limits) for domain, limits in sorted(tenant.domain_limits.items())},
         suspended=tenant.suspends(None),
         retry=retry_out(tenant.retry),
+        duplicates_window=None if tenant.duplicates_window is None else show_duration(tenant.duplicates_window),
         created_at=rfc3339(tenant.created_at),
     )

@@ -53,6 +53,8 @@ class SubmittedOut(TypedDict):
     """The answer to a submission, after the commit."""
 
     id: str
+    replaces: NotRequired[str]
+    """The message that had its client id and was still queued: this one takes its place, and that one is gone."""
     client_id: str | None
     state: str
     recipients: list[RecipientState]
@@ -73,6 +75,7 @@ class BatchItemOut(TypedDict):
 
     status: int
     replayed: NotRequired[bool]
+    replaces: NotRequired[str]
     id: NotRequired[str]
     client_id: NotRequired[str | None]
     state: NotRequired[str]

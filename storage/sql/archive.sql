@@ -79,7 +79,8 @@ WHERE message_id = :message ORDER BY sequence;
 
 -- deliveries_of: the deliveries of messages
 -- rows: id text
-SELECT deliveries.message_id, deliveries.number, deliveries.queue_key, deliveries.state, deliveries.due
+SELECT deliveries.message_id, deliveries.number, deliveries.queue_key, deliveries.state, deliveries.due,
+    deliveries.attempt
 FROM given JOIN deliveries ON deliveries.message_id = given.id
 ORDER BY deliveries.message_id, deliveries.number;
 

@@ -21,7 +21,7 @@ UPDATE settings SET value = value WHERE name = 'configuration_version';
 SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
 
 -- {tenant_columns}: in the order of rows.read_tenant
-id, name, default_account, created_at, per_minute, per_hour, per_day, limit_unit, on_limit, retry
+id, name, default_account, created_at, per_minute, per_hour, per_day, limit_unit, on_limit, retry, duplicates_window
 
 -- tenant: one
 SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
@@ -50,7 +50,8 @@ SELECT {tenant_columns} FROM tenants ORDER BY id;
 -- insert_tenant: a new one; nothing where the id is taken
 INSERT INTO tenants ({tenant_columns})
 VALUES (
-    :id, :name, :default_account, :created_at, :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :retry
+    :id, :name, :default_account, :created_at, :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :retry,
+    :duplicates_window
 )
 ON CONFLICT DO NOTHING;
 
@@ -63,7 +64,8 @@ UPDATE tenants SET
     per_day = :per_day,
     limit_unit = :limit_unit,
     on_limit = :on_limit,
-    retry = :retry
+    retry = :retry,
+    duplicates_window = :duplicates_window
 WHERE id = :id;
 
 -- set_default_account: of a tenant

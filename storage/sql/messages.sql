@@ -3,27 +3,53 @@
 -- {message_columns}: the facts of a message, in the order of rows.read_message
 messages.id, messages.tenant_id, messages.sender, messages.priority, messages.accepted_at, messages.size,
 messages.internet_message_id, messages.source, messages.account_id, messages.client_id, messages.batch,
-messages.not_before, messages.expires_at, messages.tags, messages.metadata, messages.idempotency_key,
-messages.digest, messages.eight_bit, messages.smtputf8, messages.state
+messages.not_before, messages.expires_at, messages.tags, messages.metadata, messages.eight_bit, messages.smtputf8, messages.state
 
 -- {message_columns_to_insert}: the same as an INSERT names them
 id, tenant_id, sender, priority, accepted_at, size, internet_message_id, source, account_id, client_id, batch,
-not_before, expires_at, tags, metadata, idempotency_key, digest, eight_bit, smtputf8, state
+not_before, expires_at, tags, metadata, eight_bit, smtputf8, state
 
--- insert_messages: the facts of messages that carry neither client id nor idempotency key
--- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, idempotency_key text, digest text, eight_bit bigint, smtputf8 bigint, state text
+-- insert_messages: the facts of messages
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text
 INSERT INTO messages ({message_columns_to_insert})
 SELECT {message_columns_to_insert} FROM given;
 
--- insert_keyed_messages: messages that carry one; those whose key is taken are left out of the answer
--- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, idempotency_key text, digest text, eight_bit bigint, smtputf8 bigint, state text
+-- insert_named_messages: messages that carry a client id; those whose id is taken are left out of the answer
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text
 INSERT INTO messages ({message_columns_to_insert})
 SELECT {message_columns_to_insert} FROM given WHERE TRUE
 ON CONFLICT DO NOTHING
 RETURNING id;
 
--- message_with_idempotency_key: the message that a key had brought in before
-SELECT id, digest FROM messages WHERE tenant_id = :tenant AND idempotency_key = :key;
+-- insert_keys: keys that are free, or have ended; the messages of the others are left out of the answer
+-- rows: tenant_id text, idempotency_key text, message_id text, digest text, kept_until bigint
+INSERT INTO idempotency_keys (tenant_id, idempotency_key, message_id, digest, kept_until)
+SELECT tenant_id, idempotency_key, message_id, digest, kept_until FROM given WHERE TRUE
+ON CONFLICT (tenant_id, idempotency_key) DO UPDATE SET
+    message_id = excluded.message_id, digest = excluded.digest, kept_until = excluded.kept_until
+WHERE idempotency_keys.kept_until <= {wall_clock}
+RETURNING message_id;
+
+-- message_with_key: the message that a key has brought in
+SELECT message_id, digest FROM idempotency_keys WHERE tenant_id = :tenant AND idempotency_key = :key;
+
+-- forget_keys: of messages that are not accepted after all
+-- rows: tenant_id text, idempotency_key text, message_id text
+DELETE FROM idempotency_keys
+WHERE (tenant_id, idempotency_key, message_id) IN (SELECT tenant_id, idempotency_key, message_id FROM given);
+
+-- forget_old_keys: some of those that have ended
+DELETE FROM idempotency_keys WHERE (tenant_id, idempotency_key) IN (
+    SELECT tenant_id, idempotency_key FROM idempotency_keys
+    WHERE kept_until <= {wall_clock} ORDER BY kept_until LIMIT CAST(:count AS BIGINT)
+);
+
+-- delete_keys: all of a tenant
+DELETE FROM idempotency_keys WHERE tenant_id = :tenant;
+
+-- give_up_client_ids: so that other messages can have them
+-- rows: id text
+UPDATE messages SET client_id = NULL FROM given WHERE messages.id = given.id;
 
 -- message_with_client_id: the message that has a client's id
 SELECT id FROM messages WHERE tenant_id = :tenant AND client_id = :client_id;

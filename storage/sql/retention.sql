@@ -42,8 +42,7 @@ SELECT
     coalesce(
         (SELECT max(recipients.changed_at) FROM recipients WHERE recipients.message_id = messages.id),
         messages.accepted_at
-    ),
-    CASE WHEN messages.idempotency_key IS NOT NULL THEN coalesce(messages.not_before, messages.accepted_at) END
+    )
 FROM given JOIN messages ON messages.id = given.id;
 
 -- first_unreported: from which event on somebody is still to be told; nobody is, as long as events are only read

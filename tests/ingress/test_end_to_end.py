@@ -6,6 +6,7 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,31 @@ async def test_refusals_of_intake_leave_the_session_whole(
     code, text = await asyncio.to_thread(send)
     assert (code, text[: len(reply[1])]) == reply
     assert len(await next_hop.wait_for(1)) == 1
+
+
+async def test_a_correction_by_client_id_and_a_repeat_by_key(core: Core, port: int, next_hop: SmtpServer) -> None:
+    await core.store.directory.add_credential(Credential("net", ACME, networks=(ip_network("127.0.0.0/8"),)))
+    await core.store.suspensions.suspend(ACME, "spring", 1)
+    head = b"X-Stagepost-Client-Id: c\r\nX-Stagepost-Batch: spring\r\n"
+    key = b"X-Stagepost-Idempotency-Key: k\r\nSubject: k\r\n\r\nk\r\n"
+
+    def hand_in(*contents: bytes) -> list[tuple[int, bytes]]:
+        with in_clear(port) as client:
+            client.ehlo()
+            answers = []
+            for content in contents:
+                client.mail("ann@acme.example")
+                client.rcpt("bob@b.example")
+                answers.append(client.data(content))
+            return answers
+
+    wrong, right, first, again = await asyncio.to_thread(
+        hand_in, head + b"Subject: wrong\r\n\r\n", head + b"Subject: right\r\n\r\n", key, key
+    )
+    assert {wrong[0], right[0]} == {250}
+    assert first == again
+    await core.store.suspensions.resume(ACME, "spring", 2)
+    await core.log.wait_for("sent", count=2)
+    assert sorted(m.content.split(b"Subject: ")[1].split()[0] for m in next_hop.messages) == [b"k", b"right"]
+    ((code, text),) = await asyncio.to_thread(hand_in, head + b"Subject: late\r\n\r\n")
+    assert (code, b"client id" in text) == (550, True)

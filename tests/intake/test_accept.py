@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.clock import HOUR
-from relay.contracts import MessageFilter
+from relay.clock import HOUR, MINUTE
+from relay.contracts import Accepted, MessageFilter
 from relay.errors import Refusal, Rejected
 from relay.intake.accept import IntakeSettings
 from relay.intake.submission import Submission
@@ -247,3 +248,62 @@ async def test_one_tenant_s_account_is_not_another_s(core: Core, server: SmtpSer
     page = await core.store.archive.list_messages(MessageFilter(tenant="other"))
     assert list(page) == []
     assert MessageState.SENT in {one.message.state for one in await core.store.archive.list_messages(MessageFilter())}
+
+
+async def test_a_key_that_is_in_flight_is_said_to_be(core: Core, server: SmtpServer) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"Subject: x\r\n\r\n"
+        begun.set()
+        await go_on.wait()
+        yield b"end\r\n"
+
+    def handed_in() -> Submission:
+        return submission(content=[b"Subject: x\r\n\r\n", b"end\r\n"], controls=Controls(idempotency_key="k"))
+
+    first = asyncio.create_task(core.intake.accept(replace(handed_in(), content=slowly())))
+    await begun.wait()
+    refused = await refusal_of(core, handed_in())
+    assert refused.refusal is Refusal.IDEMPOTENCY_IN_FLIGHT
+    assert (refused.reply.code, refused.refusal.http_status) == (451, 409)
+    go_on.set()
+    accepted = await first
+    again = await core.intake.accept(handed_in())
+    assert (again.id, again.replayed) == (accepted.id, True)
+
+
+async def test_duplicates_without_a_key_are_found_where_a_tenant_wants_it(core: Core, server: SmtpServer) -> None:
+    content = b"Message-ID: <one@erp.example>\r\nSubject: x\r\n\r\nhello\r\n"
+    await core.submit(content=content)
+    assert not (await core.submit(content=content)).replayed
+    await core.change_tenant(duplicates_window=10 * MINUTE)
+    first = await core.submit(content=content)
+    assert (first.replayed, await core.submit(content=content)) == (False, Accepted(first.id, replayed=True))
+    for other in (
+        core.submit(content=content + b"more\r\n"),
+        core.submit(
+            "cyd@b.example", content=content
+        ),  # the rest of a message's recipients, from a server that divides them
+        core.submit(content=content.replace(b"one@", b"two@")),
+        core.submit(content=content, controls=Controls(idempotency_key="k")),
+        core.submit(content=b"Subject: x\r\n\r\nhello\r\n"),
+        core.submit(content=b"Subject: x\r\n\r\nhello\r\n"),
+    ):
+        assert not (await other).replayed
+    core.fake.advance(10 * MINUTE + 1)
+    assert not (await core.submit(content=content)).replayed
+
+
+async def test_an_edit_counts_once_and_is_logged_with_what_it_replaces(core: Core, server: SmtpServer) -> None:
+    later = Controls(client_id="c", not_before=START + HOUR)
+    first = await core.submit(controls=later)
+    second = await core.submit(content=b"Subject: new\r\n\r\nnew\r\n", controls=later)
+    assert second.replaces == first.id
+    assert core.admission.depth == 1
+    assert core.log.lines("cancelled", first.id)
+    third = await core.submit(content=b"Subject: newer\r\n\r\n", controls=Controls(client_id="c"))
+    await core.log.wait_for(third.id, "sent")
+    assert [b"Subject: newer" in message.content for message in server.messages] == [True]
+    refused = await refusal_of(core, submission(controls=Controls(client_id="c")))
+    assert (refused.refusal, refused.reply.code) == (Refusal.DUPLICATE_CLIENT_ID, 550)

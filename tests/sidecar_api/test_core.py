@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import email
 import email.policy
@@ -61,21 +60,6 @@ async def test_from_202_to_the_captured_content(whole: Whole) -> None:
     assert events["items"][0]["kind"] == "accepted"
     attempts = await whole.acme.request("GET", f"/v1/messages/{made['id']}/attempts")
     TypeAdapter(views.AttemptsOut).validate_python(attempts)
-
-
-async def test_keys_and_client_ids_hold(whole: Whole) -> None:
-    key = {"Idempotency-Key": "k"}
-    first, *others = await asyncio.gather(
-        *(whole.acme.request("POST", "/v1/messages", json=MESSAGE, headers=key) for _ in range(50))
-    )
-    assert {one["id"] for one in others} == {first["id"]}
-    with pytest.raises(ApiError) as caught:
-        await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "text": "x"}, headers=key)
-    assert (caught.value.status, caught.value.code) == (422, "idempotency_mismatch")
-    await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "client_id": "c"})
-    with pytest.raises(ApiError) as caught:
-        await whole.acme.request("POST", "/v1/messages", json={**MESSAGE, "client_id": "c"})
-    assert caught.value.status == 409
 
 
 async def test_a_batch_and_its_listing(whole: Whole) -> None:

@@ -37,7 +37,7 @@ class Whole:
 
 
 @contextlib.asynccontextmanager
-async def whole_door(directory: Path, clock: Clock | None = None) -> AsyncIterator[Whole]:
+async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | None = None) -> AsyncIterator[Whole]:
     """Open; its account keeps what it is given."""
 
     async def readiness() -> Mapping[str, str]:
@@ -46,7 +46,7 @@ async def whole_door(directory: Path, clock: Clock | None = None) -> AsyncIterat
     async def metrics() -> bytes:
         return generate_latest(core.metrics.registry)
 
-    async with running_core(directory, clock=clock) as core:
+    async with running_core(directory, clock=clock, url=url) as core:
         await core.add_account(25, kind=AccountKind.CAPTURE)
         app = make_app(
             Services(

@@ -13,6 +13,7 @@ from relay.model.delivery import (
     Attempt,
     LeasedDelivery,
     NewDelivery,
+    NewKey,
     NewMessage,
     RecipientChange,
     RecipientOutcome,
@@ -43,6 +44,7 @@ def mail(
     due: int | None = None,
     leased: bool = False,
     now: int | None = None,
+    key: NewKey | None = None,
     **facts: Any,
 ) -> NewMessage:
     """A new message, as of `now`; `facts` are fields of Message."""
@@ -62,7 +64,7 @@ def mail(
     )
     accepted = Event(EventKind.ACCEPTED, now, message.tenant, message.id, facts={"size": size, "client_id": None})
     delivery = NewDelivery(queue, now if due is None else due, leased)
-    return NewMessage(message, new_recipients(tuple(map(Address, to))), content, delivery, (accepted,))
+    return NewMessage(message, new_recipients(tuple(map(Address, to))), content, delivery, (accepted,), key)
 
 
 def leased(new: NewMessage) -> LeasedDelivery:

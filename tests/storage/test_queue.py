@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-
-import pytest
 
 from relay.clock import HOUR, MINUTE
 from relay.contracts import Accepted
-from relay.errors import Refusal, Rejected
 from relay.model.act import Act
-from relay.model.delivery import NewMessage, QueueHead, StoredContent
+from relay.model.delivery import QueueHead, StoredContent
 from relay.model.event import EventKind
 from relay.model.message import DeliveryState, MessageState, Priority, RecipientState
-from relay.model.tenant import Tenant
 from storage import Store
 from storage.group_commit import MAX_GROUP
 from storage.settling import IllegalTransition
@@ -40,8 +35,6 @@ async def test_what_was_accepted_is_claimed_as_it_was(store: Store) -> None:
         expires_at=CLOCK.now() + HOUR,
         tags=("a", "b"),
         metadata='{"k":"ü"}',
-        idempotency_key="once",
-        digest="d" * 64,
         eight_bit=True,
         smtputf8=True,
         priority=Priority.HIGH,
@@ -255,37 +248,6 @@ async def test_a_restart_takes_up_its_own_leases(opened: Open) -> None:
     assert await store.queue.heads() == [QueueHead(QUEUE, new.delivery.due)]
     (again,) = (await store.queue.claim(QUEUE, 1)).deliveries
     assert again.attempt == 2
-
-
-@pytest.mark.parametrize("together", [False, True], ids=["apart", "in one group"])
-async def test_an_idempotency_key_brings_in_one_message(store: Store, together: bool) -> None:
-    news = [mail(idempotency_key="k", digest=digest) for digest in ("same", "same", "other")]
-    answers = await _accept(store, news, together=together)
-    first = news[0].message.id
-    assert answers[:2] == [Accepted(first), Accepted(first, replayed=True)]
-    assert isinstance(answers[2], Rejected)
-    assert answers[2].refusal is Refusal.IDEMPOTENCY_MISMATCH
-    assert await store.queue.open_deliveries() == 1
-
-
-@pytest.mark.parametrize("together", [False, True], ids=["apart", "in one group"])
-async def test_a_client_id_is_used_once_in_a_tenant(store: Store, together: bool) -> None:
-    await store.directory.add_tenant(Tenant("other", "Other", None, 0))
-    news = [mail(client_id="c"), mail(client_id="c"), mail(client_id="c", tenant="other"), mail()]
-    answers = await _accept(store, news, together=together)
-    assert isinstance(answers[1], Rejected)
-    assert answers[1].refusal is Refusal.DUPLICATE_CLIENT_ID
-    assert [answers[at] for at in (0, 2, 3)] == [Accepted(news[at].message.id) for at in (0, 2, 3)]
-    assert await store.queue.open_deliveries() == 3
-
-
-async def _accept(store: Store, news: Sequence[NewMessage], *, together: bool) -> list[Accepted | BaseException]:
-    if together:
-        return await asyncio.gather(*(store.queue.accept(new) for new in news), return_exceptions=True)
-    answers: list[Accepted | BaseException] = []
-    for new in news:
-        answers += await asyncio.gather(store.queue.accept(new), return_exceptions=True)
-    return answers
 
 
 async def test_an_illegal_transition_is_the_callers_bug_and_nobody_elses(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.clock import DAY, HOUR, MINUTE
+from relay.clock import DAY, MINUTE
 from relay.errors import Conflict, NotFound
 from relay.model.act import Act
 from relay.model.message import MessageState, RecipientState
@@ -41,17 +41,11 @@ S = MessageState
     ],
 )
 def test_what_is_due(state: MessageState, age: int, content: bool, all_of_it: bool) -> None:
-    ending = Ending("m", state, NOW - 500 * DAY, NOW - age, None)
+    ending = Ending("m", state, NOW - 500 * DAY, NOW - age)
     assert ending.content_is_due(TERMS, NOW) is content
     assert ending.is_due(TERMS, NOW) is all_of_it
     assert not ending.content_is_due(Terms(), NOW)
     assert not ending.is_due(Terms(), NOW)
-
-
-@pytest.mark.parametrize(("to_be_sent", "due"), [(-25 * HOUR, True), (-23 * HOUR, False), (5 * DAY, False)])
-def test_an_idempotency_key_holds_a_day_beyond_send_at(to_be_sent: int, due: bool) -> None:
-    ending = Ending("m", S.CANCELLED, NOW - 9 * DAY, NOW - 2 * HOUR, NOW + to_be_sent)
-    assert ending.is_due(Terms(messages=HOUR), NOW) is due
 
 
 class Kept:

@@ -35,7 +35,7 @@ HOT = {
     "list_by_client_id": ("messages_by_client_id",),
     "is_open_for_tenant": ("messages_by_state",),
     "message_with_client_id": ("messages_by_client_id",),
-    "message_with_idempotency_key": ("messages_by_idempotency_key",),
+    "forget_old_keys": ("idempotency_keys_by_end",),
     "events_of": ("events_by_message",),
     "feed_of_message": ("events_by_message",),
     "attempts_of": ("attempts_by_message",),
@@ -73,11 +73,14 @@ POINTED = (
     "suspended_messages",
     "reschedule_deliveries",
     "lift_marks",
+    "message_with_key",
+    "forget_keys",
+    "give_up_client_ids",
     "pending_of_batch",
     "delete_some_events",
 )
 """Statements that go by a primary key and never read a table from end to end."""
-TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots)"
+TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots|idempotency_keys)"
 
 
 def used_names() -> set[str]:

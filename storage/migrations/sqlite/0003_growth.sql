@@ -90,3 +90,24 @@ CREATE TABLE command_log (
 ) STRICT;
 
 CREATE INDEX command_log_by_tenant ON command_log (tenant_id, sequence) WHERE tenant_id IS NOT NULL;
+
+-- By what a submission that is repeated is known: a client's idempotency key, or, behind a blank, what the relay made of a message
+-- without one for a tenant that has duplicates found. It outlives its message, and ends by its own time.
+CREATE TABLE idempotency_keys (
+    tenant_id       TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    message_id      TEXT NOT NULL,
+    digest          TEXT NOT NULL,
+    kept_until      INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, idempotency_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_by_end ON idempotency_keys (kept_until);
+INSERT INTO idempotency_keys (tenant_id, idempotency_key, message_id, digest, kept_until)
+SELECT tenant_id, idempotency_key, id, digest, coalesce(not_before, accepted_at) + 86400000000
+FROM messages WHERE idempotency_key IS NOT NULL;
+DROP INDEX messages_by_idempotency_key;
+ALTER TABLE messages DROP COLUMN digest;
+ALTER TABLE messages DROP COLUMN idempotency_key;
+
+-- Within which time (µs) the same message from a tenant, by Message-ID and content, is taken to be one; NULL: never.
+ALTER TABLE tenants ADD COLUMN duplicates_window INTEGER CHECK (duplicates_window > 0);
