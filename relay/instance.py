@@ -1,4 +1,4 @@
-"""Instance: the data directory of one relay: its lock, its name as a holder of leases, its Unix socket."""
+"""Instance: the data directory of one relay: its lock, its PID file, its name as a holder of leases, its Unix socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,54 @@ def _holder_lives(descriptor: int) -> bool:
     except (ValueError, OSError):  # not written yet, or another user's
         return True
     return True
+
+
+@contextlib.contextmanager
+def pid_file(data_dir: Path) -> Iterator[None]:
+    """Say which process serves the directory; to be used inside the lock."""
+    path, pid = data_dir / "pid", os.getpid()
+    temporary = path.with_suffix(".new")
+    temporary.write_text(f"{pid} {_birth(pid) or ''}\n")
+    temporary.replace(path)
+    try:
+        yield
+    finally:
+        if os.getpid() == pid:  # a process that was forked off leaves it to its parent
+            path.unlink(missing_ok=True)
+
+
+def serving_pid(data_dir: Path) -> int | None:
+    """The process that serves the directory, or None.
+
+    A number alone proves nothing, because numbers are used again: the process must have been born when the file says.
+    """
+    try:
+        number, _, birth = (data_dir / "pid").read_text().strip().partition(" ")
+        pid = int(number)
+    except (OSError, ValueError):
+        return None
+    return pid if birth and _birth(pid) == birth else None
+
+
+def _birth(pid: int) -> str | None:
+    """When a living process was born, as the system says it: of one process always the same, and of no other."""
+    try:
+        # Of the line's fields the second may hold spaces and parentheses; the third is the state, the 22nd the start in
+        # ticks since the system's own (proc(5)).
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _birth_by_ps(pid)
+    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+
+
+def _birth_by_ps(pid: int) -> str | None:
+    """The same where there is no such file: no process, or no Linux."""
+    if Path("/proc/self/stat").exists():
+        return None
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})  # noqa: S603  # a number
+    return done.stdout.strip() or None
 
 
 def holder_name(data_dir: Path) -> str:

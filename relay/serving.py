@@ -21,7 +21,7 @@ from relay.clock import SECOND, SystemClock
 from relay.config import Config, Endpoint
 from relay.errors import ConfigError
 from relay.ingress.listener import Listener, bind
-from relay.instance import instance_lock, prepare_data_dir
+from relay.instance import instance_lock, pid_file, prepare_data_dir
 from relay.maillog import LogFormat
 from relay.service import Overseer, ServiceManager
 from relay.techlog import set_up_logging
@@ -61,7 +61,8 @@ def bound_doors(config: Config) -> Iterator[Doors]:
     """The instance's lock, and its sockets."""
     set_up_logging(LogFormat(config.server.log_format), config.server.log_level)
     prepare_data_dir(config.server.data_dir, config.api_socket)
-    with instance_lock(config.server.data_dir), contextlib.ExitStack() as sockets:
+    data_dir = config.server.data_dir
+    with instance_lock(data_dir), pid_file(data_dir), contextlib.ExitStack() as sockets:
         smtp = [Listener(sock) for sock in _bind_all(sockets, "smtp", "listen", config.smtp.listen)]
         smtp += [Listener(sock, True) for sock in _bind_all(sockets, "smtp", "tls_listen", config.smtp.tls_listen)]
         yield Doors(smtp, _bind_all(sockets, "api", "listen", config.api.listen), config.api_socket)

@@ -1,30 +1,39 @@
 """A small asynchronous client of the API: over the Unix socket of a running relay, or a URL with a token.
 
     async with Client.unix(Path("/run/stagepost/api.sock")) as api:
-        answer = await api.request("POST", "/v1/messages", json={"from": …, "to": …, "text": …})
+        sent = await api.call(operations.SUBMIT, json={"from": …, "to": …, "text": …})
+        shown = await api.call(operations.SHOW_MESSAGE, sent["id"])
 
-What is not a success is an ApiError with the members of the problem (RFC 9457). The command line speaks through this alone.
+`sidecar_api.operations` has a name for every route, which types what comes back. What is not a success is an ApiError with
+the members of the problem (RFC 9457). The command line speaks through this alone.
 """
 
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from relay.errors import Violation
+from sidecar_api.operations import Item, Listing, Operation, T
 
 Json = Any
 """What JSON gives; its shape is the route's."""
 Query = Mapping[str, str | int | Sequence[str] | None] | Sequence[tuple[str, str]]
 """By name, None for what is not said; or pairs."""
+Page = TypeVar("Page")
+
 _PIECE = 1024 * 1024
+_MERGE_PATCH = "application/merge-patch+json"
 
 
 class ApiError(Exception):
@@ -40,6 +49,7 @@ class ApiError(Exception):
         *,
         retry_after: int | None = None,
         request_id: str | None = None,
+        parts: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail or title)
         self.status = status
@@ -50,19 +60,60 @@ class ApiError(Exception):
         self.retry_after = retry_after
         """Seconds, where the relay says when to try again."""
         self.request_id = request_id
+        self.parts = parts or {}
+        """What is ill, by part, where a relay is not ready."""
 
 
 class Unreachable(ConnectionError):
     """Nothing answers where the relay should be; nothing is known of what was asked."""
 
 
-class Client:
-    """Talks to one relay at a URL such as `http://127.0.0.1:8025`; `timeout` is the longest silence, in seconds."""
+class Untrusted(Unreachable):
+    """What answers there could not show that it is the relay: its certificate is not trusted, or not TLS at all."""
 
-    def __init__(self, url: str, *, token: str | None = None, timeout: float = 60, socket: Path | None = None) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A success, with what its header fields say."""
+
+    body: T
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def etag(self) -> str | None:
+        """The tag of settings that were read, for `if_match`."""
+        return self.headers.get("ETag")
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the Idempotency-Key had been seen: the answer is the first one's."""
+        return self.headers.get("Idempotent-Replayed") == "true"
+
+
+class Client:
+    """Talks to one relay at a URL such as `https://relay.example.com:8025`.
+
+    `timeout` is the longest silence, in seconds. With `ca_file` (PEM) only its authorities are trusted, else the system's.
+    ValueError for what is no http or https URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: float = 60,
+        socket: Path | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{url} is no URL of a relay, as https://relay.example.com:8025")
         self._token = token
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout)
         self._socket = socket
+        self._ca_file = ca_file
         self._base = url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
@@ -72,7 +123,13 @@ class Client:
         return cls("http://relay", timeout=timeout, socket=path)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector() if self._socket is None else aiohttp.UnixConnector(path=str(self._socket))
+        connector: aiohttp.BaseConnector
+        if self._socket is not None:
+            connector = aiohttp.UnixConnector(path=str(self._socket))
+        elif self._ca_file is not None:
+            connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(self._ca_file)))
+        else:
+            connector = aiohttp.TCPConnector()
         self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self
 
@@ -80,6 +137,45 @@ class Client:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def call(
+        self,
+        operation: Operation[T],
+        *ids: str,
+        query: Query | None = None,
+        json: object = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> T:
+        """Do it, and what it answers: `json` is a body to be encoded, `body` one of octets (message/rfc822).
+
+        ApiError for a problem, Unreachable where there was no answer.
+        """
+        answer = await self.exchange(
+            operation, *ids, query=query, json=json, body=body, if_match=if_match, idempotency_key=idempotency_key
+        )
+        return answer.body
+
+    async def exchange(
+        self,
+        operation: Operation[T],
+        *ids: str,
+        query: Query | None = None,
+        json: object = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer[T]:
+        """The same, with what the header fields of the answer say."""
+        named = {"If-Match": if_match, "Idempotency-Key": idempotency_key}
+        headers = {name: value for name, value in named.items() if value is not None}
+        if json is not None:
+            headers["Content-Type"] = _MERGE_PATCH if operation.method == "PATCH" else "application/json"
+            body = orjson.dumps(json)
+        elif body is not None:
+            headers["Content-Type"] = "message/rfc822"
+        return await self._exchange(operation.method, operation.url(*ids), query, body, headers)
 
     async def request(
         self,
@@ -89,33 +185,44 @@ class Client:
         query: Query | None = None,
         json: object = None,
         body: bytes | AsyncIterable[bytes] | None = None,
-        content_type: str = "message/rfc822",
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        """The parsed JSON of the answer (None for 204). `json` or `body` (of `content_type`) is sent.
+        """The same by method and path, for what has no operation: the parsed JSON, or None where there is none."""
+        kind = "application/json" if json is not None else "message/rfc822"
+        octets = body if json is None else orjson.dumps(json)
+        named = {**({} if octets is None else {"Content-Type": kind}), **(headers or {})}
+        return (await self._exchange(method, path, query, octets, named)).body
 
-        ApiError for a problem, Unreachable where there was no answer.
-        """
-        async with self._send(method, path, query, json, body, content_type, headers) as response:
-            octets = await response.read()
-            return orjson.loads(octets) if octets else None
-
-    async def stream(self, method: str, path: str, *, query: Query | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, operation: Operation[Any], *ids: str, query: Query | None = None) -> AsyncIterator[bytes]:
         """The octets of an answer, in pieces of at most 1 MiB; the same errors."""
-        async with self._send(method, path, query, None, None, "", None) as response:
+        async with self._send(operation.method, operation.url(*ids), query, None, {}) as response:
             async for piece in response.content.iter_chunked(_PIECE):
                 yield piece
 
-    async def pages(self, path: str, *, query: Query | None = None) -> AsyncIterator[Json]:
-        """Every item of a listing, page after page."""
+    async def pages(self, listing: Listing[Page, Item], *ids: str, query: Query | None = None) -> AsyncIterator[Item]:
+        """Every item of a listing, page after page; a `limit` in the query is a page's."""
         cursor: str | None = None
         while True:
-            page = await self.request("GET", path, query=[*_parameters(query), *_parameters({"cursor": cursor})])
+            more = _parameters({"cursor": cursor})
+            page: Json = await self.call(listing, *ids, query=[*_parameters(query), *more])
             for item in page["items"]:
                 yield item
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | AsyncIterable[bytes] | None,
+        headers: Mapping[str, str],
+    ) -> Answer[Any]:
+        async with self._send(method, path, query, body, headers) as response:
+            octets = await response.read()
+            parsed = orjson.loads(octets) if octets and response.content_type.endswith("json") else octets or None
+            return Answer(parsed, response.status, response.headers)
 
     @asynccontextmanager
     async def _send(
@@ -123,20 +230,14 @@ class Client:
         method: str,
         path: str,
         query: Query | None,
-        json: object,
         body: bytes | AsyncIterable[bytes] | None,
-        content_type: str,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the client is used inside `async with`")
-        sent = dict(headers or {})
+        sent = dict(headers)
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
-        if json is not None:
-            body, content_type = orjson.dumps(json), "application/json"
-        if body is not None:
-            sent["Content-Type"] = content_type
         data = BytesIO(body) if isinstance(body, bytes) else body  # so that a large one is sent in pieces
         try:
             async with self._session.request(
@@ -146,10 +247,21 @@ class Client:
                     raise _error(response, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            if isinstance(getattr(fault, "os_error", fault), PermissionError):
-                raise PermissionError(errno.EACCES, "permission denied", str(self._socket or self._base)) from fault
-            where = self._socket if self._socket is not None else self._base
-            raise Unreachable(f"no answer from {where}: {str(fault) or type(fault).__name__}") from fault
+            raise self._unreachable(fault) from fault
+
+    def _unreachable(self, fault: Exception) -> OSError:
+        where = self._socket if self._socket is not None else self._base
+        if isinstance(getattr(fault, "os_error", fault), PermissionError):
+            return PermissionError(errno.EACCES, "permission denied", str(where))
+        if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+            return Untrusted(f"the certificate of {where} is not trusted: {_reason(fault.certificate_error)}")
+        if isinstance(fault, aiohttp.ClientSSLError):
+            return Untrusted(f"no TLS with {where}: {_reason(fault.os_error)}")
+        return Unreachable(f"no answer from {where}: {str(fault) or type(fault).__name__}")
+
+
+def _reason(fault: Exception) -> str:
+    return getattr(fault, "verify_message", "") or getattr(fault, "reason", "") or str(fault)
 
 
 def _parameters(query: Query | None) -> list[tuple[str, str]]:
@@ -158,17 +270,24 @@ def _parameters(query: Query | None) -> list[tuple[str, str]]:
         if value is None:
             continue
         values = [value] if isinstance(value, str | int) else value
-        pairs += [(name, str(one)) for one in values]
+        pairs += [(name, _word(one)) for one in values]
     return pairs
 
 
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _error(response: aiohttp.ClientResponse, octets: bytes) -> ApiError:
+    parts: Mapping[str, str] = {}
     try:
         problem = orjson.loads(octets)
         violations = tuple(Violation(one["path"], one["detail"]) for one in problem.get("violations", ()))
         code, title, detail = problem["code"], problem["title"], problem["detail"]
+        parts = problem.get("parts", parts)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):  # not our relay, or a proxy before it
-        code, title, detail, violations = "not_a_problem", response.reason or "", "the answer is not of this API", ()
+        code, title, violations = "not_a_problem", response.reason or "", ()
+        detail = f"{response.status} {title} is not an answer of this API: is it the relay's URL?"
     retry_after = response.headers.get("Retry-After", "")
     return ApiError(
         response.status,
@@ -178,4 +297,5 @@ def _error(response: aiohttp.ClientResponse, octets: bytes) -> ApiError:
         violations,
         retry_after=int(retry_after) if retry_after.isdecimal() else None,
         request_id=response.headers.get("X-Request-ID"),
+        parts=parts,
     )

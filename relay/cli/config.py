@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.commands import Noun, local_verb
 from relay.cli.exits import Exit
 from relay.cli.output import show_rows
-from relay.cli.session import Session, verb
+from relay.cli.session import Session
 
 if TYPE_CHECKING:
     from relay.config import Config, Examination, Setting
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 COLUMNS = {"Section": "section", "Key": "key", "Value": "value", "From": "origin"}
 
 
-@click.group("config")
+@click.group("config", cls=Noun)
 def command() -> None:
     """Configuration: check it, show it, print an example."""
 
 
 @command.command("check")
-@verb
+@local_verb
 def check(session: Session) -> None:
     """Say every fault on a line of its own; exit 78 where there is one."""
     found = _examine(session)
@@ -42,7 +42,7 @@ def check(session: Session) -> None:
 
 
 @command.command("show")
-@verb
+@local_verb
 def show(session: Session) -> None:
     """Every setting as it holds, and where it comes from."""
     config = session.config
@@ -54,7 +54,7 @@ def show(session: Session) -> None:
 
 
 @command.command("example")
-@verb
+@local_verb
 def example(session: Session) -> None:
     """A file with every key, its meaning and its default."""
     from relay.config import example
@@ -76,7 +76,7 @@ def _effective(config: Config, setting: Setting) -> str:
 def _examine(session: Session) -> Examination:
     from relay.config import examine
 
-    return examine(session.config_path, os.environ)
+    return examine(*session.config_source)
 
 
 def _unusable(config: Config) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,20 +12,38 @@ import click
 
 from relay import __version__
 from relay.cli.exits import Exit, Failure, epilog
+from relay.cli.where import where_options
 
-# name: (module in relay.cli, what --help says without importing it)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("serve", "Run the relay."),
-    "send": ("send", "Hand in a message from a file."),
-    "messages": ("messages", "Messages: what became of them."),
-    "batches": ("batches", "Batches: messages with one batch code."),
-    "queue": ("queue", "The queue: how it stands."),
-    "tenants": ("tenants", "Tenants: who shares this instance."),
-    "accounts": ("accounts", "Accounts: the ways out."),
-    "credentials": ("credentials", "Credentials: what SMTP clients present."),
-    "tokens": ("tokens", "Tokens: what REST clients present."),
-    "config": ("config", "Configuration: check it, show it, print an example."),
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Mail": {
+        "send": ("send", "Hand in a message from a file."),
+        "messages": ("messages", "Messages: what became of them."),
+        "batches": ("batches", "Batches: messages with one batch code."),
+        "events": ("events", "Events: what happened, of all messages in one order."),
+        "queue": ("queue", "The queue: how it stands."),
+    },
+    "Who and how": {
+        "tenants": ("tenants", "Tenants: who shares this instance."),
+        "accounts": ("accounts", "Accounts: the ways out."),
+        "credentials": ("credentials", "Credentials: what SMTP clients present."),
+        "tokens": ("tokens", "Tokens: what REST clients present."),
+    },
+    "The relay": {
+        "serve": ("serve", "Run the relay."),
+        "instances": ("instances", "Named instances: relays of this machine, by name."),
+        "info": ("about", "The relay: where it is, its version, whether it is well."),
+        "stats": ("about", "How many there are: tenants, accounts, messages and deliveries."),
+        "health": ("about", "Whether it answers and can do its work."),
+        "token": ("about", "The admin tokens; --regenerate makes a new one."),
+        "command-log": ("command_log", "The command log: who did what."),
+        "config": ("config", "Configuration: check it, show it, print an example."),
+        "metrics": ("about", "Metrics, as Prometheus reads them."),
+        "openapi": ("about", "The API's description (OpenAPI 3.1)."),
+        "completion": ("completion", "Print what makes a shell complete commands."),
+    },
 }
+"""By section of --help: name, module in relay.cli, what --help says without importing it."""
+NOUNS = {name: found for section in COMMANDS.values() for name, found in section.items()}
 
 
 class Root(click.Group):
@@ -32,20 +51,24 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click names it
         """In the order of the table."""
-        return list(COMMANDS)
+        return list(NOUNS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         """Import the noun's module."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in NOUNS:
             return None
-        command = import_module(f"relay.cli.{COMMANDS[cmd_name][0]}").command
-        assert isinstance(command, click.Command)  # noqa: S101 - every module of the table has one; a test holds it
+        module = import_module(f"relay.cli.{NOUNS[cmd_name][0]}")
+        # A module has one noun, or several commands by name; a test holds that each is there.
+        command = getattr(module, "command", None) or getattr(module, cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         """From the table: nothing is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        width = max(map(len, NOUNS))
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary) for name, (_, summary) in section.items()])
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> Any:
         """Run a command and exit."""
@@ -65,17 +88,31 @@ class Root(click.Group):
 
 
 def _say(command: str, text: str) -> None:
-    click.echo(f"{command}: {' '.join(text.split())}", err=True)
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    named = click.style(f"{command}:", fg="red") if colour else f"{command}:"
+    click.echo(f"{named} {' '.join(text.split())}", err=True)
 
 
-@click.group("stagepost", cls=Root, no_args_is_help=False, invoke_without_command=True, epilog=epilog())
+@click.group(
+    "stagepost",
+    cls=Root,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    epilog=epilog(),
+    context_settings={"max_content_width": 120},
+)
+@where_options(hidden=False)
 @click.version_option(__version__, prog_name="stagepost")
 @click.pass_context
-def root(context: click.Context) -> None:
+def root(context: click.Context, /, **_: Any) -> None:
     """Stagepost, a local SMTP relay with a REST sidecar.
 
-    Commands speak to the running relay; where none runs they open its store themselves. Each takes --config FILE and
-    --json after the verb.
+    Commands speak to the relay of this machine, or open its store where it does not run; with --url to a relay anywhere.
+    The options below may stand before the noun or behind the verb. Every verb has --json, for programs.
+
+    A token comes from --token-file, STAGEPOST_TOKEN or STAGEPOST_TOKEN_FILE, or is asked for. STAGEPOST_URL,
+    STAGEPOST_INSTANCE, STAGEPOST_CONFIG and STAGEPOST_CA_FILE say what the options say. PAGER (STAGEPOST_PAGER) shows long
+    lists on a terminal; NO_COLOR is respected.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -3,76 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from relay.cli.prompts import ask
+from relay.cli.session import Session
+from sidecar_api.operations import Item, Listing, T
+
+if TYPE_CHECKING:
+    from sidecar_api.client import Client, Query
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 INSTANCE = "*"
 """How the API names the owner of what serves every tenant."""
+PAGE = 100
+"""Items that are asked for at once."""
 
 
-def tenant_option(*, required: bool = False) -> Callable[[F], F]:
+def tenant_option(function: F) -> F:
     """--tenant."""
-    return click.option("--tenant", metavar="TENANT", required=required, help="The tenant it belongs to.")
+    from relay.cli.completion import tenants
+
+    text = "The tenant it belongs to."
+    return click.option("--tenant", metavar="TENANT", shell_complete=tenants, help=text)(function)
 
 
 def owner_options(function: F) -> F:
-    """--tenant or --instance."""
-    instance = click.option("--instance", is_flag=True, help="Serve every tenant that has none of its own.")
-    return tenant_option()(instance(function))
+    """--tenant or --shared."""
+    shared = click.option("--shared", is_flag=True, help="Of all tenants: used by those that have none of their own.")
+    return tenant_option(shared(function))
 
 
-def owner(tenant: str | None, *, instance: bool) -> str | None:
+def owner(tenant: str | None, *, shared: bool) -> str | None:
     """The owner as the API names it; None where neither was said."""
-    if tenant and instance:
-        raise click.UsageError("--tenant and --instance exclude each other.")
-    return INSTANCE if instance else tenant
+    if tenant and shared:
+        raise click.UsageError("--tenant and --shared exclude each other.")
+    return INSTANCE if shared else tenant
 
 
-def required_owner(tenant: str | None, *, instance: bool) -> str:
-    """The same, where one must be said."""
-    if (said := owner(tenant, instance=instance)) is None:
-        raise click.UsageError("Whose is it? Say --tenant TENANT, or --instance for all tenants.")
-    return said
+def required_owner(session: Session, tenant: str | None, *, shared: bool = False, may_share: bool = True) -> str | None:
+    """The same, where an admin must say one. Of a relay at a URL the token may say whose it is."""
+    said = owner(tenant, shared=shared)
+    if said is not None or session.where.url:
+        return said
+    if (asked := ask("Tenant (* for all)" if may_share else "Tenant")) is not None:
+        return str(asked)
+    raise click.UsageError(f"Whose is it? Say --tenant TENANT{', or --shared for all tenants' if may_share else ''}.")
 
 
-def retry_options(function: F) -> F:
-    """How retries differ from the level above."""
-    for option in (
-        click.option("--max-attempts", type=click.IntRange(1), metavar="N", help="Give up after so many attempts."),
-        click.option("--max-age", metavar="TIME", help="Give up when a message is older, such as 2d."),
-        click.option("--retry-jitter", metavar="PERCENT", help="How far a delay may stray, such as 10%."),
-        click.option("--retry-schedule", metavar="TIMES", help="The delay before each retry, such as 1m,5m,1h."),
-    ):
-        function = option(function)
-    return function
+def yes_option(function: F) -> F:
+    """--yes."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
 
 
-def retry_body(
-    schedule: str | None, jitter: str | None, max_age: str | None, max_attempts: int | None
-) -> dict[str, Any] | None:
-    """The same as the API takes it; None where nothing was said."""
-    given = {
-        "schedule": [part.strip() for part in schedule.split(",")] if schedule else None,
-        "jitter": _share(jitter) if jitter else None,
-        "max_age": max_age,
-        "max_attempts": max_attempts,
-    }
-    return {name: value for name, value in given.items() if value is not None} or None
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How much of a listing is wanted."""
+
+    limit: int | None
+    """None: all."""
+    cursor: str | None
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Paging:
+        """Taken out of a verb's keywords."""
+        limit, everything = given.pop("limit"), given.pop("everything")
+        return cls(None if everything else limit, given.pop("cursor"))
+
+    def collect(self, session: Session, listing: Listing[T, Item], *ids: str, query: Query) -> dict[str, Any]:
+        """The items, and the cursor of what was left."""
+
+        async def pages(api: Client) -> dict[str, Any]:
+            items: list[Any] = []
+            cursor = self.cursor
+            while True:
+                size = PAGE if self.limit is None else min(PAGE, self.limit - len(items))
+                page: Any = await api.call(listing, *ids, query={**dict(query), "cursor": cursor, "limit": size})
+                items += page["items"]
+                cursor = page["next_cursor"]
+                if cursor is None or (self.limit is not None and len(items) >= self.limit):
+                    return {"items": items, "next_cursor": cursor}
+
+        return session.run(pages)
 
 
-def _share(percent: str) -> float:
-    try:
-        return float(percent.strip().removesuffix("%")) / 100
-    except ValueError:
-        raise click.UsageError("--retry-jitter is a percentage such as 10%.") from None
+def paging_options(function: F) -> F:
+    """--limit, --all and --cursor, of which `Paging.of` makes one."""
+    limit = click.option(
+        "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="At most so many."
+    )
+    everything = click.option("--all", "everything", is_flag=True, help="All there are.")
+    cursor = click.option("--cursor", metavar="CURSOR", help="Go on behind a list that ended with this.")
+    return limit(everything(cursor(function)))
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask a person; a program, which has no terminal, is taken at its word."""
-    import sys
-
-    if not yes and sys.stdin.isatty():
-        click.confirm(question, abort=True, err=True)
+def say_more(found: Any) -> None:
+    """That a list goes on, and how to see the rest."""
+    if found["next_cursor"]:
+        click.echo(f"More: --cursor {found['next_cursor']}, or --all", err=True)

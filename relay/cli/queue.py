@@ -6,20 +6,15 @@ from typing import Any
 
 import click
 
+from relay.cli.commands import Noun, verb
 from relay.cli.output import show_facts, show_rows
-from relay.cli.session import Session, verb
+from relay.cli.session import Session
+from sidecar_api import operations
 
-COLUMNS = {
-    "Queue": "queue_key",
-    "Ready": "ready",
-    "Suspended": "suspended",
-    "Leased": "leased",
-    "Held": "held",
-    "Next due": "next_due",
-}
+COLUMNS = {"Queue": "queue_key", "Ready": "ready", "Leased": "leased", "Held": "held", "Next due": "next_due"}
 
 
-@click.group("queue")
+@click.group("queue", cls=Noun)
 def command() -> None:
     """The queue: how it stands."""
 
@@ -28,7 +23,7 @@ def command() -> None:
 @verb
 def status(session: Session) -> None:
     """Deliveries by queue and state, and the totals."""
-    session.show(session.request("GET", "/v1/queue"), _show)
+    session.show(session.call(operations.SHOW_QUEUE), _show)
 
 
 def _show(found: Any) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from relay.cli.session import Session, verb
+from relay.cli.commands import Verb, local_verb
+from relay.cli.session import Session
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Allocations before a look at the youngest objects, and how much rarer the older ones are looked at."""
 
 
-@click.command("serve")
-@verb
+@click.command("serve", cls=Verb)
+@local_verb
 def command(session: Session) -> int:
     """Run the relay until SIGTERM or SIGINT. With --json it logs JSON lines.
 
@@ -46,7 +47,7 @@ def command(session: Session) -> int:
     def explain(fault: Exception) -> int:
         if not isinstance(fault, EXPECTED):
             raise fault
-        failure = failure_of(fault, config.server.data_dir)
+        failure = failure_of(fault, str(config.server.data_dir))
         failure.show()
         return failure.code
 
@@ -56,4 +57,4 @@ def command(session: Session) -> int:
         code: int = run(serve(config))
         return code
     except EXPECTED as fault:
-        raise failure_of(fault, config.server.data_dir) from None
+        raise failure_of(fault, str(config.server.data_dir)) from None

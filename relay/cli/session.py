@@ -1,4 +1,4 @@
-"""A session: what every verb has, its configuration and its way to the API."""
+"""A session: what every verb has, its relay and how its answer is shown."""
 
 from __future__ import annotations
 
@@ -6,34 +6,48 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from relay.cli.exits import Exit, Failure
+from relay.cli.where import Where
+from sidecar_api.operations import Operation
 
 if TYPE_CHECKING:  # the configuration costs asyncio, which help and completion can do without
-    from collections.abc import Awaitable
     from contextlib import AbstractAsyncContextManager
 
     from relay.config import Config
     from sidecar_api.client import Client, Query
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 
 
 class Session:
     """One run of a verb."""
 
-    def __init__(self, config_path: Path | None, *, as_json: bool) -> None:
-        self.config_path = config_path
+    def __init__(self, said: Where, *, as_json: bool) -> None:
+        self._said = said
         self.as_json = as_json
+
+    @functools.cached_property
+    def where(self) -> Where:
+        """Which relay; UsageError where two are named."""
+        return self._said.with_environment(os.environ)
+
+    @functools.cached_property
+    def config_source(self) -> tuple[Path | None, Mapping[str, str]]:
+        """The file that is named, and the environment that counts: a named instance is what its own file says."""
+        if self.where.url:
+            raise click.UsageError("This is about a relay of this machine: it does not go with --url or STAGEPOST_URL.")
+        if self.where.instance is None:
+            return self.where.config, os.environ
+        from relay.cli.named import existing, without_settings
+
+        return existing(self.where.instance).config_file, without_settings(os.environ)
 
     @functools.cached_property
     def config(self) -> Config:
@@ -42,39 +56,50 @@ class Session:
         from relay.errors import ConfigError
 
         try:
-            return load(self.config_path, os.environ)
+            return load(*self.config_source)
         except ConfigError as fault:
             raise Failure(Exit.CONFIG, str(fault)) from None
 
-    def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
-        """One request; the answer's JSON, or None where there is none."""
-        return self.run(lambda api: api.request(method, path, query=query, json=body))
+    def call(
+        self,
+        operation: Operation[T],
+        *ids: str,
+        query: Query | None = None,
+        json: object = None,
+        body: bytes | None = None,
+        idempotency_key: str | None = None,
+    ) -> T:
+        """One operation, and what it answers."""
+        return self.run(
+            lambda api: api.call(operation, *ids, query=query, json=json, body=body, idempotency_key=idempotency_key)
+        )
 
-    def submit(self, content: bytes, query: Query, idempotency_key: str | None) -> Any:
-        """Hand in a finished message."""
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        return self.run(lambda api: api.request("POST", "/v1/messages/raw", query=query, body=content, headers=headers))
-
-    def stream(self, path: str, query: Query, write: Callable[[bytes], object]) -> None:
-        """Read what is not JSON, in pieces."""
+    def stream(self, operation: Operation[Any], *ids: str, query: Query | None = None) -> None:
+        """What is not JSON, in pieces, to standard output."""
 
         async def copy(api: Client) -> None:
-            async for piece in api.stream("GET", path, query=query):
-                write(piece)
+            async for piece in api.stream(operation, *ids, query=query):
+                sys.stdout.buffer.write(piece)
 
+        sys.stdout.flush()
         self.run(copy)
+        sys.stdout.buffer.flush()
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
-        """Give `work` a client of this instance's API; what goes wrong becomes a Failure."""
-        config = self.config
+        """Give `work` a client of the relay's API; what goes wrong becomes a Failure."""
+        remote = self.where.client(os.environ) if self.where.url else None
+        config = None if remote else self.config
 
         import asyncio
 
         from relay.cli.faults import EXPECTED, failure_of
-        from sidecar_api.client import Client
 
         async def connected() -> T:
-            async with _socket(config) as socket, Client.unix(socket) as client:
+            if remote is not None:
+                async with remote:
+                    return await work(remote)
+            assert config is not None  # noqa: S101  # one of the two is there
+            async with _local(config) as socket, _client(socket) as client:
                 return await work(client)
 
         try:
@@ -82,7 +107,7 @@ class Session:
         except BrokenPipeError:
             raise  # standard output: click ends quietly, as `| head` expects
         except EXPECTED as fault:
-            raise failure_of(fault, config.server.data_dir) from None
+            raise failure_of(fault, self.where.url or str(config and config.server.data_dir)) from None
 
     def show(self, value: Any, for_people: Callable[[Any], None]) -> None:
         """An answer: as JSON where that was asked for; nothing where there is none (204)."""
@@ -90,6 +115,11 @@ class Session:
             return
         if self.as_json:
             self.show_json(value)
+        elif sys.stdout.isatty():
+            from relay.cli.terminal import paged
+
+            with paged():
+                for_people(value)
         else:
             for_people(value)
 
@@ -98,44 +128,18 @@ class Session:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
-def verb(function: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
-    """--config and --json; the function is given a Session first."""
-
-    @click.option("--config", "config_path", metavar="FILE", type=click.Path(path_type=Path), help="The configuration.")
-    @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
-    @functools.wraps(function)
-    def run(*args: Any, config_path: Path | None, as_json: bool, **kwargs: Any) -> R:
-        return function(Session(config_path, as_json=as_json), *args, **kwargs)
-
-    return run  # type: ignore[return-value]  # click calls it with the two options added
-
-
-def segment(text: str) -> str:
-    """An id as a segment of a path."""
-    return quote(text, safe="")
-
-
-def read_secret(prompt: str, *, from_stdin: bool) -> str:
-    """A secret from the first line of stdin, or typed unseen; never from the command line, which others can read."""
-    if from_stdin:
-        text = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        text = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        raise click.UsageError(
-            f"{prompt} is asked for: give it on standard input, with the option that ends in -stdin."
-        )
-    if not text:
-        raise Failure(Exit.DATA, f"{prompt.lower()}: standard input is empty")
-    return str(text)
-
-
 def without_nothing(body: Mapping[str, Any]) -> dict[str, Any]:
     """A request's body without what was not said, so that the API's defaults hold."""
     return {name: value for name, value in body.items() if value is not None and value != () and value != []}
 
 
-def _socket(config: Config) -> AbstractAsyncContextManager[Path]:
+def _client(socket: Path) -> Client:
+    from sidecar_api.client import Client
+
+    return Client.unix(socket)
+
+
+def _local(config: Config) -> AbstractAsyncContextManager[Path]:
     """Where the API answers. The whole relay is imported only where none runs: it takes longer than most commands."""
     from relay.instance import is_listening
 

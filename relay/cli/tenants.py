@@ -2,78 +2,116 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from relay.cli.options import confirm, retry_body, retry_options
+from relay.cli import completion
+from relay.cli.commands import Noun, verb
+from relay.cli.options import yes_option
 from relay.cli.output import show_facts, show_rows
-from relay.cli.session import Session, segment, verb, without_nothing
+from relay.cli.prompts import confirm
+from relay.cli.session import Session
+from relay.cli.settings import LIMITS, RETRY, Setting, change_options, must_change, setting_options
+from sidecar_api import operations
 
-COLUMNS = {"Tenant": "id", "Name": "name", "Default account": "default_account", "Created": "created_at"}
+COLUMNS = {
+    "Tenant": "id",
+    "Name": "name",
+    "Default account": "default_account",
+    "Suspended": "suspended",
+    "Created": "created_at",
+}
+SETTINGS = (
+    Setting("--name", "name", "For people; else the id.", "NAME", kept=True),
+    *LIMITS,
+    *RETRY,
+)
+LATER = Setting("--default-account", "default_account", "By which its mail goes that names none.", "ACCOUNT")
 
 
-@click.group("tenants")
+@click.group("tenants", cls=Noun)
 def command() -> None:
     """Tenants: who shares this instance."""
 
 
 @command.command("add")
 @click.argument("tenant")
-@click.option("--name", help="For people; else the id.")
-@retry_options
+@setting_options(SETTINGS)
 @verb
-def add(
-    session: Session,
-    tenant: str,
-    name: str | None,
-    retry_schedule: str | None,
-    retry_jitter: str | None,
-    max_age: str | None,
-    max_attempts: int | None,
-) -> None:
+def add(session: Session, tenant: str, settings: dict[str, Any]) -> None:
     """Make a tenant and print its first token, which is shown this once."""
-    retry = retry_body(retry_schedule, retry_jitter, max_age, max_attempts)
-    made = session.request("POST", "/v1/tenants", body=without_nothing({"id": tenant, "name": name, "retry": retry}))
-    session.show(made, show_facts)
+    session.show(session.call(operations.ADD_TENANT, json={"id": tenant, **settings}), show_facts)
 
 
 @command.command("list")
+@click.option("--active-only", "-a", is_flag=True, help="Without those that are suspended.")
 @verb
-def list_(session: Session) -> None:
+def list_(session: Session, active_only: bool) -> None:
     """All tenants."""
-    session.show(session.request("GET", "/v1/tenants"), lambda found: show_rows(found["items"], COLUMNS))
+    found: Any = session.call(operations.LIST_TENANTS)
+    if active_only:
+        found["items"] = [one for one in found["items"] if not one["suspended"]]
+    session.show(found, lambda found: show_rows(found["items"], COLUMNS, spare=["Created"]))
 
 
 @command.command("show")
-@click.argument("tenant")
+@click.argument("tenant", shell_complete=completion.tenants)
 @verb
 def show(session: Session, tenant: str) -> None:
     """One tenant."""
-    session.show(session.request("GET", f"/v1/tenants/{segment(tenant)}"), show_facts)
+    session.show(session.call(operations.SHOW_TENANT, tenant), show_facts)
 
 
-@command.command("delete")
-@click.argument("tenant")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@command.command("change")
+@click.argument("tenant", shell_complete=completion.tenants)
+@change_options([*SETTINGS, LATER])
+@click.option("--domain-limit", "domains", multiple=True, metavar="DOMAIN=N/TIME",
+              help="How much mail may go to a domain, as example.net=100/hour; =none lifts it. Repeat.")  # fmt: skip
 @verb
-def delete(session: Session, tenant: str, yes: bool) -> None:
-    """Delete a tenant with all it owns; refused while mail of it is open."""
-    confirm(f"Delete tenant {tenant} with its accounts, credentials, tokens and mail?", yes=yes)
-    session.show(session.request("DELETE", f"/v1/tenants/{segment(tenant)}"), show_facts)
+def change(session: Session, tenant: str, settings: dict[str, Any], domains: tuple[str, ...]) -> None:
+    """Change what is named, and leave the rest as it is."""
+    limits: dict[str, Any] = {}
+    for text in domains:
+        domain, limit = _domain_limit(text)
+        limits[domain] = limit if limit is None else {**(limits.get(domain) or {}), **limit}
+    body = must_change({**settings, **({"domain_limits": limits} if limits else {})})
+    session.show(session.call(operations.CHANGE_TENANT, tenant, json=body), show_facts)
 
 
 @command.command("suspend")
-@click.argument("tenant")
+@click.argument("tenant", shell_complete=completion.tenants)
 @verb
 def suspend(session: Session, tenant: str) -> None:
     """Stop all mail of a tenant; it stays queued."""
-    session.show(session.request("POST", f"/v1/tenants/{segment(tenant)}/suspend"), show_facts)
+    session.show(session.call(operations.SUSPEND_TENANT, tenant), show_facts)
 
 
 @command.command("resume")
-@click.argument("tenant")
+@click.argument("tenant", shell_complete=completion.tenants)
 @click.option("--all", "everything", is_flag=True, help="Its batches as well that were suspended by themselves.")
 @verb
 def resume(session: Session, tenant: str, everything: bool) -> None:
     """Let the mail of a tenant go again."""
     query = {"all": "true"} if everything else {}
-    session.show(session.request("POST", f"/v1/tenants/{segment(tenant)}/resume", query=query), show_facts)
+    session.show(session.call(operations.RESUME_TENANT, tenant, query=query), show_facts)
+
+
+@command.command("delete")
+@click.argument("tenant", shell_complete=completion.tenants)
+@yes_option
+@verb
+def delete(session: Session, tenant: str, yes: bool) -> None:
+    """Delete a tenant with all it owns; refused while mail of it is open."""
+    confirm(f"Delete tenant {tenant} with its accounts, credentials, tokens and mail?", yes=yes)
+    session.show(session.call(operations.DELETE_TENANT, tenant), show_facts)
+
+
+def _domain_limit(text: str) -> tuple[str, dict[str, int] | None]:
+    domain, _, limit = text.partition("=")
+    count, _, window = limit.partition("/")
+    if domain and limit == "none":
+        return domain, None
+    if not domain or not count.isdecimal() or window not in {"minute", "hour", "day"}:
+        raise click.UsageError("--domain-limit is as example.net=100/hour (minute, hour or day), or example.net=none.")
+    return domain, {f"per_{window}": int(count)}

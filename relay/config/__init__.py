@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from relay.clock import show_duration
 from relay.config.example import example
-from relay.config.loading import Examination, Setting, examine, load
+from relay.config.loading import Examination, Setting, default_data_dir, examine, load
 from relay.config.sections import Config
 from relay.config.values import Endpoint, StoreUrl, show_size
 
@@ -18,6 +18,7 @@ __all__ = [
     "Examination",
     "Setting",
     "StoreUrl",
+    "default_data_dir",
     "examine",
     "example",
     "load",

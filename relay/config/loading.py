@@ -188,7 +188,7 @@ def _one_line(text: str) -> str:
 
 def _derive(values: dict[tuple[str, str], Any], environ: Mapping[str, str]) -> None:
     """Fill in what is empty and follows from something else."""
-    data_dir = (values["server", "data_dir"] or _default_data_dir(environ)).absolute()
+    data_dir = (values["server", "data_dir"] or default_data_dir(environ)).absolute()
     values["server", "data_dir"] = data_dir
     values["security", "key_file"] = (values["security", "key_file"] or data_dir / "key").absolute()
     url: StoreUrl = values["storage", "url"]
@@ -208,7 +208,8 @@ def _build(values: Mapping[tuple[str, str], Any]) -> Config:
     )
 
 
-def _default_data_dir(environ: Mapping[str, str]) -> Path:
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Where everything of an instance is that says nothing else: by the XDG base directory specification."""
     home = environ.get("XDG_DATA_HOME", "")
     # The XDG base directory specification: a relative path there is invalid and must be ignored.
     base = Path(home) if home.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".local" / "share"

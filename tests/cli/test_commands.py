@@ -30,7 +30,7 @@ def test_tenants(instance: Instance) -> None:
     assert instance.json("tenants", "show", "acme")["name"] == "Acme Ltd"
     assert [one["id"] for one in instance.json("tenants", "list")["items"]] == ["acme", "default"]
     plain = instance.run("tenants", "list").out.splitlines()
-    assert plain[0].split() == ["TENANT", "NAME", "DEFAULT", "ACCOUNT", "CREATED"]
+    assert plain[0].split() == ["TENANT", "NAME", "DEFAULT", "ACCOUNT", "SUSPENDED", "CREATED"]
     assert plain[1].startswith("acme     Acme Ltd  -")
 
     twice = instance.run("tenants", "add", "acme")
@@ -38,7 +38,7 @@ def test_tenants(instance: Instance) -> None:
     assert twice.err.startswith("stagepost: ")
     assert "acme" in twice.err
 
-    assert instance.run("tenants", "delete", "acme").code == 0
+    assert instance.run("tenants", "delete", "acme", "--yes").code == 0
     gone = instance.run("tenants", "show", "acme")
     assert (gone.code, gone.err.count("\n")) == (Exit.FAILED, 1)
 
@@ -90,12 +90,12 @@ def test_accounts(instance: Instance, tenant: str) -> None:
     )
     assert (empty.code, empty.err) == (Exit.DATA, "stagepost: the password: standard input is empty\n")
 
-    assert instance.json("accounts", "add", "main", "--instance", "--kind", "capture")["tenant"] == "*"
+    assert instance.json("accounts", "add", "main", "--shared", "--kind", "capture")["tenant"] == "*"
     which = instance.run("accounts", "show", "main")
     assert which.code == Exit.USAGE
-    assert "say --tenant TENANT or --instance" in which.err
-    assert instance.json("accounts", "show", "main", "--instance")["kind"] == "capture"
-    assert instance.run("accounts", "delete", "main", "--instance").code == 0
+    assert "say --tenant TENANT or --shared" in which.err
+    assert instance.json("accounts", "show", "main", "--shared")["kind"] == "capture"
+    assert instance.run("accounts", "delete", "main", "--shared").code == 0
     assert instance.run("accounts", "delete", "main").code == 0
     none = instance.run("accounts", "delete", "main")
     assert (none.code, "there is no account main" in none.err) == (Exit.FAILED, True)
@@ -213,7 +213,7 @@ def test_a_list_is_read_to_its_limit(instance: Instance, tenant: str) -> None:
     assert rest["next_cursor"] is None
     plain = instance.run("messages", "list", "--tenant", tenant, "--limit", "2")
     assert len(plain.out.splitlines()) == 3
-    assert plain.err == f"More: --cursor {page['next_cursor']}\n"
+    assert plain.err == f"More: --cursor {page['next_cursor']}, or --all\n"
 
 
 def test_a_missing_message(instance: Instance) -> None:
@@ -288,4 +288,4 @@ def test_acts_on_one_message_and_on_many(instance: Instance, tenant: str, tmp_pa
     assert instance.json("messages", "cancel", *of, "--state", "open", "--state", "held")["changed"] == 3
     assert instance.run("messages", "delete", ids[0], *of).code == 0
     assert instance.run("messages", "show", ids[0], *of).code == Exit.FAILED
-    assert instance.json("messages", "delete", *of, "--state", "cancelled")["changed"] == 2
+    assert instance.json("messages", "delete", *of, "--state", "cancelled", "--yes")["changed"] == 2

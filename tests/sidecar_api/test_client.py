@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import Violation
+from sidecar_api import operations
 from sidecar_api.client import ApiError, Client, Unreachable
 from tests.sidecar_api.conftest import Door
 
@@ -17,7 +18,7 @@ async def test_over_tcp_with_a_token(door: Door) -> None:
     async with Client(f"http://127.0.0.1:{door.port}/", token="a-all") as api:
         made = await api.request("POST", "/v1/messages", json=MESSAGE, headers={"Idempotency-Key": "k"})
         assert (await api.request("GET", f"/v1/messages/{made['id']}"))["tenant"] == "a"
-        content = b"".join([piece async for piece in api.stream("GET", f"/v1/messages/{made['id']}/content")])
+        content = b"".join([piece async for piece in api.stream(operations.SHOW_CONTENT, made["id"])])
         assert content == door.intake.content()
         assert await api.request("DELETE", "/v1/accounts/main") is None
 
@@ -27,7 +28,9 @@ async def test_over_the_unix_socket_as_admin(door: Door) -> None:
     async with Client.unix(door.socket_path) as api:
         for _ in range(5):
             await api.request("POST", "/v1/messages/raw", query={"tenant": "b", "to": ["x@b.example"]}, body=raw)
-        items = [item async for item in api.pages("/v1/messages", query={"tenant": "b", "limit": 2, "batch": None})]
+        items = [
+            item async for item in api.pages(operations.LIST_MESSAGES, query={"tenant": "b", "limit": 2, "batch": None})
+        ]
         assert len(items) == 5
 
 

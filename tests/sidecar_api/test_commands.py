@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from relay.clock import DAY
+from sidecar_api import operations
 from sidecar_api.audit import MASK, SECRETS, masked
 from sidecar_api.client import ApiError
 from sidecar_api.routes import ROUTES
@@ -72,7 +73,7 @@ async def test_pages_filters_export_and_purge(door: Whole) -> None:
     second = await door.admin.request("GET", "/v1/commands", query={**query, "cursor": first["next_cursor"]})
     paths = [one["body"]["username"] for one in first["items"] + second["items"]]
     assert paths == ["u6", "u5", "u4", "u3", "u2", "u1"]
-    octets = b"".join([piece async for piece in door.admin.stream("GET", "/v1/commands/export")])
+    octets = b"".join([piece async for piece in door.admin.stream(operations.EXPORT_COMMANDS)])
     lines = [orjson.loads(line) for line in octets.splitlines()]
     assert [one["sequence"] for one in lines] == sorted((one["sequence"] for one in lines), reverse=True)
     assert len(lines) == 8  # the token of the tenant was made before

@@ -13,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from relay.model.tenant import AccountKind
+from sidecar_api import operations
 from sidecar_api.client import ApiError, Client
 from sidecar_api.schemas import views
 from tests.sidecar_api.whole import Whole, whole_door
@@ -46,7 +47,7 @@ async def test_from_202_to_the_captured_content(whole: Whole) -> None:
     TypeAdapter(views.MessageOut).validate_python(shown)
     assert (shown["state"], shown["client_id"], shown["metadata"]) == ("captured", "order-7", {"order": 7})
     assert [one["address"] for one in shown["recipients"]] == ["bob@b.example", "carl@c.example"]
-    content = b"".join([piece async for piece in whole.acme.stream("GET", f"/v1/messages/{made['id']}/content")])
+    content = b"".join([piece async for piece in whole.acme.stream(operations.SHOW_CONTENT, made["id"])])
     assert len(content) == shown["size"]
     message = email.message_from_bytes(content, policy=email.policy.default)
     assert message["Message-ID"] == shown["message_id"]
@@ -68,7 +69,7 @@ async def test_a_batch_and_its_listing(whole: Whole) -> None:
     answer = await whole.acme.request("POST", "/v1/messages/batch", json=body)
     assert answer["accepted"] == 250
     ids = {item["id"] for item in answer["items"]}
-    listed = [one async for one in whole.acme.pages("/v1/messages", query={"batch": "spring", "limit": 60})]
+    listed = [one async for one in whole.acme.pages(operations.LIST_MESSAGES, query={"batch": "spring", "limit": 60})]
     assert {one["id"] for one in listed} == ids
     assert len(listed) == 250
     assert [one["id"] for one in listed] == sorted(ids, reverse=True)
@@ -99,7 +100,7 @@ async def test_a_large_raw_message_comes_back_octet_for_octet(whole: Whole) -> N
     raw = b"From: ann@acme.example\r\nTo: b@b.example\r\n\r\n" + b"0123456789abcdef" * 4 * 100_000 + b"\r\n"
     made = await whole.acme.request("POST", "/v1/messages/raw", body=raw)
     await whole.captured(made["id"])
-    content = b"".join([piece async for piece in whole.acme.stream("GET", f"/v1/messages/{made['id']}/content")])
+    content = b"".join([piece async for piece in whole.acme.stream(operations.SHOW_CONTENT, made["id"])])
     assert content.endswith(raw.partition(b"\r\n\r\n")[2])
 
 
@@ -159,7 +160,7 @@ async def test_acts_on_one_and_on_all(whole: Whole) -> None:
     rest = await ask("POST", "/v1/messages/bulk", json={**bulk, "cursor": ids[2]})
     assert (rest["changed"], rest["next_cursor"]) == (2, None)
     await ask("DELETE", f"/v1/messages/{ids[0]}")
-    assert [one["id"] async for one in whole.acme.pages("/v1/messages", query={"tag": "t"})] == ids[:0:-1]
+    assert [one["id"] async for one in whole.acme.pages(operations.LIST_MESSAGES, query={"tag": "t"})] == ids[:0:-1]
     for wrong in ({"action": "hold", "filter": {}}, {"action": "hold", "filter": {"state": ["open"]}, "account": "x"}):
         with pytest.raises(ApiError) as caught:
             await ask("POST", "/v1/messages/bulk", json=wrong)
@@ -174,7 +175,9 @@ async def test_a_suspended_campaign(whole: Whole) -> None:
     goes = await ask("POST", "/v1/messages", json=MESSAGE)
     await whole.captured(goes["id"])
     assert (await ask("GET", f"/v1/messages/{waits['id']}"))["suspended"]
-    assert [one["id"] async for one in whole.acme.pages("/v1/messages", query={"suspended": "true"})] == [waits["id"]]
+    assert [one["id"] async for one in whole.acme.pages(operations.LIST_MESSAGES, query={"suspended": "true"})] == [
+        waits["id"]
+    ]
     explained = await ask("GET", f"/v1/messages/{waits['id']}/explain")
     assert explained["deliveries"][0]["reasons"][0]["kind"] == "suspended"
     assert (await ask("POST", f"/v1/tenants/{ACME}/suspend"))["pending"] == 1
