@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,9 +46,12 @@ def start(instance: Named, timeout: float) -> str:
         with os.fdopen(alive, "rb", 0) as life:
             with os.fdopen(held, "wb", 0):
                 process = _spawn(instance, path, said, log, held)
-            if _became_ready(told, life, timeout):
-                said.seek(0)
-                return said.read()
+            match _first(told, life, timeout):
+                case _Came.READY:
+                    said.seek(0)
+                    return said.read()
+                case _Came.END:
+                    process.wait()
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -95,16 +99,23 @@ def _spawn(instance: Named, notify: Path, said: IO[str], log: IO[bytes], held: i
     )
 
 
-def _became_ready(told: socket.socket, life: IO[bytes], timeout: float) -> bool:
+class _Came(Enum):
+    READY = auto()
+    END = auto()
+    NOTHING = auto()
+
+
+def _first(told: socket.socket, life: IO[bytes], timeout: float) -> _Came:
+    """What comes first."""
     until = time.monotonic() + timeout
     both: list[Any] = [told, life]
     while (left := until - time.monotonic()) > 0:
         heard, _, _ = select.select(both, [], [], left)
         if told in heard and b"READY=1" in told.recv(4096):
-            return True
+            return _Came.READY
         if life in heard:
-            return False
-    return False
+            return _Came.END
+    return _Came.NOTHING
 
 
 def _end_of(pid: int) -> Callable[[float], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,4 +64,6 @@ async def _collect(api: Client, query: dict[str, Any], limit: int | None) -> dic
 
 def _show(found: Any) -> None:
     show_rows(found["items"], COLUMNS, spare=SPARE)
-    click.echo(f"{'More' if found['more'] else 'What comes'}: --after {found['next_cursor']}", err=True)
+    click.echo(
+        f"{'More' if found['more'] else 'What comes'}: --after {found['next_cursor']}", err=not sys.stdout.isatty()
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import socket
@@ -58,20 +60,29 @@ class Named:
         """Write its configuration. Ports that are not said are the next free ones."""
         if not NAME.fullmatch(self.name):
             raise click.UsageError(f"{self.name} is no name: 1 to 32 of a-z, 0-9, _ and -, a letter or digit first.")
-        taken = set(_remembered_ports())
-        smtp = smtp_port or _free_port(host, FIRST_PORTS[0], taken)
-        api = api_port or _free_port(host, FIRST_PORTS[1], taken | {smtp})
         shown = f"[{host}]" if ":" in host else host
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.config_file.write_text(
-                f"# Instance {self.name}. Every key with its meaning: stagepost config example\n"
-                f"[server]\ndata_dir = .\n\n"
-                f"[smtp]\nlisten = {shown}:{smtp}\n\n"
-                f"[api]\nlisten = {shown}:{api}\n"
-            )
+            with _choosing(self.directory.parent):
+                taken = set(_remembered_ports())
+                smtp = smtp_port or _free_port(host, FIRST_PORTS[0], taken)
+                api = api_port or _free_port(host, FIRST_PORTS[1], taken | {smtp})
+                self.config_file.write_text(
+                    f"# Instance {self.name}. Every key with its meaning: stagepost config example\n"
+                    f"[server]\ndata_dir = .\n\n"
+                    f"[smtp]\nlisten = {shown}:{smtp}\n\n"
+                    f"[api]\nlisten = {shown}:{api}\n"
+                )
         except OSError as fault:
             raise Failure(Exit.NO_PERMISSION, f"{self.directory} cannot be made: {fault.strerror}") from None
+
+
+@contextlib.contextmanager
+def _choosing(directory: Path) -> Iterator[None]:
+    """One at a time: two that are made at once must not choose the same ports."""
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def home() -> Path:

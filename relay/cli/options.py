@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,4 +104,4 @@ def paging_options(function: F) -> F:
 def say_more(found: Any) -> None:
     """That a list goes on, and how to see the rest."""
     if found["next_cursor"]:
-        click.echo(f"More: --cursor {found['next_cursor']}, or --all", err=True)
+        click.echo(f"More: --cursor {found['next_cursor']}, or --all", err=not sys.stdout.isatty())

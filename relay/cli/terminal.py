@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ GAP = 2
 NARROWEST = 16
 """A column of longer values than this may be folded, down to this, so that the table fits."""
 
+_TRAILING = re.compile(r" +((?:\x1b\[0m)?)$", re.MULTILINE)
+"""What rich fills lines up with."""
 _STYLES = {
     "green": "sent yes captured running ready accepted released delivered enabled active live",
     "red": "failed expired bounced complained error no exhausted refused stopping",
@@ -38,6 +41,9 @@ def show_table(titles: Sequence[str], lines: Sequence[Sequence[str]], spare: Seq
         return
     console = _console()
     shown = _fitting(titles, lines, spare, console.width)
+    if _width(shown, titles, lines) > console.width:
+        _show_one_by_one(titles, lines)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in shown:
         longest = max(len(line[index]) for line in lines)
@@ -47,6 +53,14 @@ def show_table(titles: Sequence[str], lines: Sequence[Sequence[str]], spare: Seq
     for line in lines:
         table.add_row(*(Text(line[index], style=_STYLE_OF.get(line[index], "")) for index in shown))
     console.print(table)
+
+
+def _show_one_by_one(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Where no table fits: rich would cut the cells."""
+    for number, line in enumerate(lines):
+        if number:
+            sys.stdout.write("\n")
+        show_pairs(list(zip(titles, line, strict=True)))
 
 
 def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -64,10 +78,14 @@ def _fitting(titles: Sequence[str], lines: Sequence[Sequence[str]], spare: Seque
     """The columns to be shown: all that fit when those that may be folded are, without spare ones where they do not."""
     columns = list(range(len(titles)))
     for title in spare:
-        if sum(_least(titles[index], [line[index] for line in lines]) + GAP for index in columns) <= width:
+        if _width(columns, titles, lines) <= width:
             break
         columns.remove(titles.index(title))
     return columns
+
+
+def _width(columns: Sequence[int], titles: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    return sum(_least(titles[index], [line[index] for line in lines]) + GAP for index in columns)
 
 
 def _least(title: str, cells: Sequence[str]) -> int:
@@ -99,7 +117,7 @@ def paged() -> Iterator[None]:
     screen = _Screen()
     with contextlib.redirect_stdout(screen):
         yield
-    text = screen.getvalue()
+    text = _TRAILING.sub(r"\1", screen.getvalue())
     pager = _pager() if sys.stdin.isatty() and text.count("\n") >= shutil.get_terminal_size().lines else []
     if pager:
         _page(pager, text)
