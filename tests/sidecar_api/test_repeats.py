@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sidecar_api import operations
 from sidecar_api.client import ApiError, Client
 from tests.sidecar_api.whole import Whole, whole_door
 from tests.support import postgres
@@ -46,7 +47,7 @@ async def test_fifty_at_once_are_one_message(whole: Whole) -> None:
     assert {one["id"] for one in taken} == {taken[0]["id"]}
     assert {(one.status, one.code) for one in others if isinstance(one, ApiError)} <= {(409, "idempotency_in_flight")}
     assert all(isinstance(one, ApiError) for one in others)
-    assert [one["id"] async for one in whole.acme.pages("/v1/messages")] == [taken[0]["id"]]
+    assert [one["id"] async for one in whole.acme.pages(operations.LIST_MESSAGES)] == [taken[0]["id"]]
     again = await whole.acme.request("POST", "/v1/messages", json=MESSAGE, headers=KEY)
     assert again["id"] == taken[0]["id"]
     other = await refused(whole.acme, {**MESSAGE, "text": "x"}, **KEY)
@@ -77,7 +78,7 @@ async def test_a_cancelled_message_is_sent_again_under_its_client_id(whole: Whol
     await whole.acme.request("POST", f"/v1/messages/{first['id']}/cancel")
     second = await whole.acme.request("POST", "/v1/messages", json=body)
     assert "replaces" not in second
-    found = [one async for one in whole.acme.pages("/v1/messages", query={"client_id": "c"})]
+    found = [one async for one in whole.acme.pages(operations.LIST_MESSAGES, query={"client_id": "c"})]
     assert [one["id"] for one in found] == [second["id"]]
     assert (await whole.acme.request("GET", f"/v1/messages/{first['id']}"))["client_id"] is None
 
@@ -112,7 +113,7 @@ async def test_ten_thousand_are_listed_in_pages_while_mail_flows(whole: Whole) -
             await ask("POST", f"/v1/messages/{queue_id}/hold")
 
     flow, changes = asyncio.create_task(keep_coming()), asyncio.create_task(keep_changing())
-    listed = [one["id"] async for one in whole.acme.pages("/v1/messages", query={"limit": 100})]
+    listed = [one["id"] async for one in whole.acme.pages(operations.LIST_MESSAGES, query={"limit": 100})]
     stop.set()
     came, _ = await asyncio.gather(flow, changes)
     assert came > 0
