@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TypeVar
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel
 
 from relay.errors import Invalid, RelayError, Violation
 from relay.intake.controls import read_identifier
@@ -19,11 +21,14 @@ from sidecar_api.bodies import read_json
 from sidecar_api.call import Call, answer
 from sidecar_api.problems import RETRY_AFTER, UNEXPECTED, ProblemError, problem_of
 from sidecar_api.resources.submissions import accept, idempotency_key, principal_of, trace_of
+from sidecar_api.schemas.batches import BatchIn, LooseBatch
 from sidecar_api.schemas.fields import Reading
-from sidecar_api.schemas.messages import BatchIn, Defaults, LooseBatch, MessageIn
+from sidecar_api.schemas.merge import MergeRecipientIn, TemplateIn, merged
+from sidecar_api.schemas.messages import Defaults, MessageIn
 from sidecar_api.schemas.queries import TenantQuery
 from sidecar_api.schemas.views import BatchItemOut, BatchOut
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _TOGETHER = 32
 """Messages begun before the event loop gets a turn for others."""
 
@@ -50,17 +55,34 @@ def _read(octets: bytes, reading: Reading) -> tuple[list[MessageIn | Invalid], D
         batch = read_json(octets, BatchIn, reading)
     except Invalid:
         loose = read_json(octets, LooseBatch, reading)
-        return [_read_alone(one, reading) for one in loose.messages], loose.defaults
-    return list(batch.messages), batch.defaults
+        if loose.template is not None:
+            template = loose.template
+            return [_merge_alone(template, one, reading) for one in loose.recipients or ()], loose.defaults
+        return [_read_alone(one, MessageIn, reading) for one in loose.messages or ()], loose.defaults
+    if batch.template is not None:
+        return [_merge(batch.template, one) for one in batch.recipients or ()], batch.defaults
+    return list(batch.messages or ()), batch.defaults
 
 
-def _read_alone(message: object, reading: Reading) -> MessageIn | Invalid:
+def _read_alone(item: object, kind: type[_Model], reading: Reading) -> _Model | Invalid:
     try:
-        return read_json(orjson.dumps(message), MessageIn, reading)
+        return read_json(orjson.dumps(item), kind, reading)
     except Invalid as fault:
         return fault
     except orjson.JSONEncodeError:
         return Invalid(Violation("", "holds a number that is too large"))
+
+
+def _merge_alone(template: TemplateIn, item: object, reading: Reading) -> MessageIn | Invalid:
+    recipient = _read_alone(item, MergeRecipientIn, reading)
+    return recipient if isinstance(recipient, Invalid) else _merge(template, recipient)
+
+
+def _merge(template: TemplateIn, recipient: MergeRecipientIn) -> MessageIn | Invalid:
+    try:
+        return merged(template, recipient)
+    except Invalid as fault:
+        return fault
 
 
 async def _accept_all(

@@ -6,7 +6,8 @@ from sidecar_api.auth import Access
 from sidecar_api.resources import batches, raw, submissions
 from sidecar_api.route import BODY, COMMON, RFC822, Group, Route
 from sidecar_api.schemas import views
-from sidecar_api.schemas.messages import BatchIn, MessageIn
+from sidecar_api.schemas.batches import BatchIn
+from sidecar_api.schemas.messages import MessageIn
 from sidecar_api.schemas.queries import RawQuery, TenantQuery
 
 _SUBMIT = COMMON | BODY | {409, 429}
@@ -39,6 +40,9 @@ GROUP = Group(
             reads_itself=True,
             idempotent=True,
             problems=_SUBMIT,
+            description="Either `messages`, or one `template` and `recipients` who get a message each: `{{name}}` in"
+            " subject, text and HTML is replaced by the recipient's field of that name, escaped in HTML. A field that is missing is a"
+            " fault of that recipient alone.",
         ),
         Route(
             "POST",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from relay.contracts import MessageFilter
 from relay.model.address import Address, parse_address
@@ -32,6 +32,8 @@ class RerouteIn(Strict):
 
 class FilterIn(Strict):
     """Which messages: as in their listing, all that is said must hold."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     state: list[StateIn] = Field(default_factory=list)
     """One of these."""

@@ -175,7 +175,8 @@ def _header_name(name: str, info: ValidationInfo) -> str:
     return name
 
 
-def _header_value(value: str) -> str:
+def header_value(value: str) -> str:
+    """One line that a header field can hold; ValueError."""
     if len(value) > MAX_HEADER_VALUE:
         raise ValueError(f"is longer than {MAX_HEADER_VALUE} characters")
     return check_value(value)
@@ -261,11 +262,11 @@ MediaType = Annotated[str, AfterValidator(_media_type)]
 ContentId = Annotated[str, AfterValidator(_content_id)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValues = Annotated[
-    list[Annotated[str, AfterValidator(_header_value)]],
+    list[Annotated[str, AfterValidator(header_value)]],
     BeforeValidator(_listed),
     WithJsonSchema(_one_or_more({"type": "string"})),
 ]
-SubjectIn = Annotated[str, AfterValidator(_header_value)]
+SubjectIn = Annotated[str, AfterValidator(header_value)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), _string(examples=["192.0.2.0/24"])]
 AllowedSender = Annotated[str, AfterValidator(_allowed_sender)]
 Identifier = Annotated[str, AfterValidator(_matching(IDENTIFIER, "an id")), _string(pattern=f"^{IDENTIFIER.pattern}$")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, ValidationInfo, field_validator
 
 from relay.model.address import Address
@@ -32,7 +30,6 @@ from sidecar_api.schemas.fields import (
     TimeIn,
 )
 
-MAX_BATCH = 1000
 MAX_ATTACHMENTS = 100
 MAX_HEADERS = 100
 
@@ -72,31 +69,11 @@ class AttachmentIn(Strict):
     """To be shown within the message rather than listed."""
 
 
-@example(
-    {
-        "from": "Acme Billing <billing@example.com>",
-        "to": ["Ann Example <ann@example.net>"],
-        "subject": "Your invoice 2026-117",
-        "text": "Dear Ann, here is your invoice.",
-        "html": "<p>Dear Ann, here is your invoice.</p>",
-        "attachments": [{"filename": "invoice.pdf", "content": "JVBERi0xLjcK", "content_type": "application/pdf"}],
-        "client_id": "invoice-2026-117",
-        "priority": "high",
-        "tags": ["invoice"],
-        "metadata": {"customer": 4711},
-    }
-)
-class MessageIn(Defaults):
-    """A message in parts. Recipients are all of to, cc and bcc; `sender` is the envelope's, else the address in `from`."""
+class ContentIn(Defaults):
+    """What a message says, without who gets it."""
 
     author: MailboxIn = Field(alias="from")
     """Who writes: the header field From."""
-    cc: Mailboxes = Field(default_factory=list)
-    """Recipients of copies."""
-    bcc: Mailboxes = Field(default_factory=list)
-    """Recipients that nobody else sees."""
-    to: Mailboxes = Field(default_factory=list, validate_default=True)
-    """Recipients; at least one is in to, cc or bcc."""
     reply_to: Mailboxes = Field(default_factory=list)
     """Where answers go."""
     sender: SenderIn | None = None
@@ -111,6 +88,38 @@ class MessageIn(Defaults):
     """More header fields by name, each with a value or several."""
     attachments: list[AttachmentIn] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
     """Files."""
+
+    @field_validator("html")
+    @classmethod
+    def _has_body(cls, html: str | None, info: ValidationInfo) -> str | None:
+        if html is None and info.data.get("text", "") is None:
+            raise ValueError("there is neither text nor html")
+        return html
+
+
+@example(
+    {
+        "from": "Acme Billing <billing@example.com>",
+        "to": ["Ann Example <ann@example.net>"],
+        "subject": "Your invoice 2026-117",
+        "text": "Dear Ann, here is your invoice.",
+        "html": "<p>Dear Ann, here is your invoice.</p>",
+        "attachments": [{"filename": "invoice.pdf", "content": "JVBERi0xLjcK", "content_type": "application/pdf"}],
+        "client_id": "invoice-2026-117",
+        "priority": "high",
+        "tags": ["invoice"],
+        "metadata": {"customer": 4711},
+    }
+)
+class MessageIn(ContentIn):
+    """A message in parts. Recipients are all of to, cc and bcc; `sender` is the envelope's, else the address in `from`."""
+
+    cc: Mailboxes = Field(default_factory=list)
+    """Recipients of copies."""
+    bcc: Mailboxes = Field(default_factory=list)
+    """Recipients that nobody else sees."""
+    to: Mailboxes = Field(default_factory=list, validate_default=True)
+    """Recipients; at least one is in to, cc or bcc."""
     client_id: ClientId | None = None
     """The client's own id, unique in the tenant while the message is kept."""
 
@@ -120,13 +129,6 @@ class MessageIn(Defaults):
         if not (to or info.data.get("cc", True) or info.data.get("bcc", True)):
             raise ValueError("there is no recipient in to, cc or bcc")
         return to
-
-    @field_validator("html")
-    @classmethod
-    def _has_body(cls, html: str | None, info: ValidationInfo) -> str | None:
-        if html is None and info.data.get("text", "") is None:
-            raise ValueError("there is neither text nor html")
-        return html
 
     def draft(self) -> Draft:
         """The content, in parts."""
@@ -169,31 +171,6 @@ class MessageIn(Defaults):
             tags=tuple(self.tags or defaults.tags or ()),
             metadata=self.metadata or defaults.metadata,
         )
-
-
-@example(
-    {
-        "defaults": {"batch": "spring-2026", "priority": "low"},
-        "messages": [
-            {"from": "news@example.com", "to": "ann@example.net", "subject": "Spring", "text": "Dear Ann, …"},
-            {"from": "news@example.com", "to": "bob@example.org", "subject": "Spring", "text": "Dear Bob, …"},
-        ],
-    }
-)
-class BatchIn(Strict):
-    """Up to 1000 messages; each is accepted or refused by itself."""
-
-    messages: list[MessageIn] = Field(min_length=1, max_length=MAX_BATCH)
-    """Each is accepted or refused by itself; the answer has their order."""
-    defaults: Defaults = Defaults()
-    """Controls for those messages that do not say their own."""
-
-
-class LooseBatch(Strict):
-    """The same with its messages unread, for the way on which each one is read by itself."""
-
-    messages: list[Any] = Field(min_length=1, max_length=MAX_BATCH)
-    defaults: Defaults = Defaults()
 
 
 NO_DEFAULTS = Defaults()
