@@ -26,7 +26,9 @@ SETTINGS = (
     Setting("--name", "name", "For people; else the id.", "NAME", kept=True),
     *LIMITS,
     *RETRY,
-)
+    Setting("--duplicates-window", "duplicates_window",
+            "The same Message-ID, envelope and content within it is one message, such as 10m.", "TIME"),
+)  # fmt: skip
 LATER = Setting("--default-account", "default_account", "By which its mail goes that names none.", "ACCOUNT")
 
 

@@ -41,8 +41,8 @@ GROUP = Group(
             idempotent=True,
             problems=_SUBMIT,
             description="Either `messages`, or one `template` and `recipients` who get a message each: `{{name}}` in"
-            " subject, text and HTML is replaced by the recipient's field of that name, escaped in HTML. A field that is missing is a"
-            " fault of that recipient alone.",
+            " subject, text and HTML is replaced by the recipient's field of that name, escaped in HTML. A field that is"
+            " missing is a fault of that recipient alone.",
         ),
         Route(
             "POST",
