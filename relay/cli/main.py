@@ -32,7 +32,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "serve": ("serve", "Run the relay."),
         "instances": ("instances", "Named instances: relays of this machine, by name."),
         "info": ("about", "The relay: where it is, its version, whether it is well."),
-        "stats": ("about", "How many there are: tenants, accounts, messages and deliveries."),
+        "stats": ("about", "How many there are: tenants, accounts, deliveries by state."),
         "health": ("about", "Whether it answers and can do its work."),
         "token": ("about", "The admin tokens; --regenerate makes a new one."),
         "command-log": ("command_log", "The command log: who did what."),
