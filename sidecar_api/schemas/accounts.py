@@ -72,14 +72,14 @@ class AccountPatch(Patch):
 
     host: Annotated[str, AfterValidator(check_host)] = ""
     port: int = Field(default=587, ge=1, le=65535)
-    tls: Annotated[Literal["none", "starttls", "implicit"], AfterValidator(TlsMode)] = "starttls"
+    tls: Annotated[Literal["none", "starttls", "implicit"], AfterValidator(lambda word: TlsMode(word))] = "starttls"
     user: Secret | None = None
     password: Secret | None = Field(default=None, repr=False)
     max_connections: int = Field(default=10, ge=1, le=1000)
     max_messages_per_connection: int = Field(default=1000, ge=1, le=1_000_000)
     limits: LimitsPatch = LimitsPatch()
     batch_size: int | None = Field(default=None, ge=1, le=100)
-    on_unknown: Annotated[Literal["retry", "hold"], AfterValidator(OnUnknown)] = "retry"
+    on_unknown: Annotated[Literal["retry", "hold"], AfterValidator(lambda word: OnUnknown(word))] = "retry"
     retry: RetryPatch = RetryPatch()
     enabled: bool = True
 

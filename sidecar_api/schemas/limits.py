@@ -44,8 +44,8 @@ class LimitsPatch(Patch):
     per_minute: Count | None = None
     per_hour: Count | None = None
     per_day: Count | None = None
-    unit: Annotated[_Unit, AfterValidator(LimitUnit)] = "messages"
-    on_limit: Annotated[_OnLimit, AfterValidator(OnLimit)] = "defer"
+    unit: Annotated[_Unit, AfterValidator(lambda word: LimitUnit(word))] = "messages"
+    on_limit: Annotated[_OnLimit, AfterValidator(lambda word: OnLimit(word))] = "defer"
 
 
 @example({"per_minute": None, "per_hour": 500, "per_day": None, "unit": "messages", "on_limit": "defer"})
