@@ -49,6 +49,9 @@ class Database(Protocol):
     def groups_in_flight(self) -> int:
         """How many transactions of a group commit may run at once."""
 
+    async def equip(self) -> None:
+        """Make what statements need and what is the connections' own, once the schema is there."""
+
     async def write(self, work: Work[T]) -> T:
         """One transaction: durable when this returns, not undone by the caller's cancellation."""
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar, cast
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar, cast
 
 from relay.errors import StoreUnavailable
 from storage.database import Database
@@ -33,8 +33,14 @@ class Item(Generic[R]):
 
 Outcome = object
 """What an item is answered: its R, or a RelayError to be raised to its caller alone."""
-Compose = Callable[[Sequence[Item[object]]], Work[Sequence[Outcome]]]
-"""Makes one work of a group; its outcomes are in the order of the items."""
+
+
+class Compose(Protocol):
+    """Makes one work of a group; its outcomes are in the order of the items. `alone`: of an item whose group has failed,
+    which is to say what is wrong with it."""
+
+    def __call__(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]: ...
+
 
 _Waiting = tuple[Item[object], "asyncio.Future[object]"]
 
@@ -88,18 +94,18 @@ class GroupCommit:
                 if not future.done():
                     future.set_exception(StoreUnavailable("the store was closed"))
 
-    async def _run(self, group: Sequence[tuple[Item[object], asyncio.Future[object]]]) -> None:
+    async def _run(self, group: Sequence[_Waiting], *, alone: bool = False) -> None:
         try:
-            outcomes = await self._database.write(self._compose([item for item, _ in group]))
+            outcomes = await self._database.write(self._compose([item for item, _ in group], alone=alone))
         except StoreUnavailable as error:
             for _, future in group:
                 _answer(future, StoreUnavailable(*error.args))
         except Exception as error:  # whoever put in the culprit is told, nobody else
-            if len(group) == 1:
+            if alone:
                 _answer(group[0][1], error)
             else:
                 for member in group:
-                    await self._run([member])
+                    await self._run([member], alone=True)
         else:
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 _answer(future, outcome)

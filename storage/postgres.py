@@ -81,6 +81,9 @@ class PostgreSQL:
         self._running: set[asyncio.Task[Any]] = set()
         self._listener: asyncio.Task[None] | None = None
 
+    async def equip(self) -> None:
+        """Nothing: its statements can do all they need to."""
+
     async def write(self, work: Work[T]) -> T:
         """One transaction, in a task of its own that the caller's cancellation does not reach."""
         task = asyncio.get_running_loop().create_task(self._transact(work, "BEGIN"))

@@ -57,6 +57,10 @@ class Pulse:
         self._ask()
         return f"a transaction has not been answered for {(now - oldest) // SECOND} s"
 
+    async def equip(self) -> None:
+        """See Database."""
+        await self._database.equip()
+
     async def write(self, work: Work[T]) -> T:
         """See Database."""
         number, began = next(self._numbers), self._clock.boot()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -18,8 +18,9 @@ from storage.cache import Cache
 from storage.database import Database
 from storage.directory import RemoveContents
 from storage.group_commit import GroupCommit, Item, Outcome
+from storage.ordinary import accept_ordinary, accepted_row, settle_ordinary, settled_row
 from storage.windows import LENGTHS, Lengths, Limit
-from storage.work import Values, Work, fetch, fetch_one
+from storage.work import Lock, Row, Values, Work, fetch, fetch_one
 
 ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
@@ -32,11 +33,15 @@ HeldCallback = Callable[[Sequence[Event]], None]
 @dataclass(frozen=True, slots=True)
 class _Accept(Item[Accepted]):
     new: NewMessage
+    row: Row | None
+    """Where it is ordinary."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Settle(Item[bool]):
     settlement: Settlement
+    row: Row | None
+    """Where it is ordinary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Queue:
 
     async def accept(self, new: NewMessage) -> Accepted:
         """See MessageQueue."""
-        accepted = await self._group.put(_Accept(new))
+        accepted = await self._group.put(_Accept(new, accepted_row(new)))
         if accepted.replaces is not None:
             await self._remove_large([accepted.replaces])
         return accepted
@@ -110,7 +115,7 @@ class Queue:
 
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
-        held = await self._group.put(_Settle(settlement), ahead=True)
+        held = await self._group.put(_Settle(settlement, settled_row(settlement, self._holder)), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
         return held
@@ -179,7 +184,7 @@ class Queue:
         clock = self._clock
         return {"holder": self._holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
 
-    def _compose(self, items: Sequence[Item[object]]) -> Work[Sequence[Outcome]]:
+    def _compose(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
         """One work of a group. Locks of limits come first (storage.limiting), claims last: they see what was accepted and
         given back with them."""
         outcomes: dict[int, Outcome] = {}
@@ -189,18 +194,44 @@ class Queue:
         releases = [item for item in items if isinstance(item, _Release)]
         claims = {at: item for at, item in enumerate(items) if isinstance(item, _Claim)}
         yield from limiting.begin(_limit_keys(settles.values(), releases, claims.values()))
-        if accepts:
-            accepted = yield from accept_messages([item.new for item in accepts.values()], lease)
-            outcomes.update(zip(accepts, accepted, strict=True))
-        if settles:
-            settled = yield from settling.settle([item.settlement for item in settles.values()], lease)
-            outcomes.update(zip(settles, settled, strict=True))
+        outcomes.update((yield from _accept(accepts, lease, ordinary=not alone)))
+        outcomes.update((yield from _settle(settles, lease, ordinary=not alone)))
         if releases:
             yield from settling.release([one for item in releases for one in item.deliveries], lease)
         if claims:
             claimed = yield from leasing.claim([item.wanted for item in claims.values()], lease)
             outcomes.update(zip(claims, claimed, strict=True))
         return [outcomes.get(at) for at in range(len(items))]
+
+
+def _accept(items: Mapping[int, _Accept], lease: Values, *, ordinary: bool) -> Work[dict[int, Outcome]]:
+    """By one statement for all that are ordinary, if that is wanted; the others by the general way."""
+    outcomes: dict[int, Outcome] = {}
+    rows = {at: item.row for at, item in items.items() if item.row is not None} if ordinary else {}
+    if rows:
+        yield from accept_ordinary([items[at].new for at in rows], [*rows.values()], lease)
+        outcomes.update((at, Accepted(items[at].new.message.id)) for at in rows)
+    if len(rows) < len(items):
+        others = {at: item.new for at, item in items.items() if at not in rows}
+        outcomes.update(zip(others, (yield from accept_messages([*others.values()], lease)), strict=True))
+    return outcomes
+
+
+def _settle(items: Mapping[int, _Settle], lease: Values, *, ordinary: bool) -> Work[dict[int, Outcome]]:
+    """The same of settlements."""
+    outcomes: dict[int, Outcome] = {}
+    rows: dict[int, Row] = {}
+    if ordinary and len({item.settlement.delivery for item in items.values()}) == len(items):
+        rows = {at: item.row for at, item in items.items() if item.row is not None}
+    if 0 < len(rows) < len(items):  # two statements, each of which would lock its messages in order
+        yield Lock("lock_messages", sorted({(item.settlement.message,) for item in items.values()}))
+    if rows:
+        yield from settle_ordinary([items[at].settlement for at in rows], [*rows.values()], lease)
+        outcomes.update(dict.fromkeys(rows, True))
+    if len(rows) < len(items):
+        others = {at: item.settlement for at, item in items.items() if at not in rows}
+        outcomes.update(zip(others, (yield from settling.settle([*others.values()], lease)), strict=True))
+    return outcomes
 
 
 def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:

@@ -59,7 +59,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
     for place, settlement in enumerate(settlements):
         places.setdefault(key_of(settlement.delivery), place)  # a second one of the same lease comes too late
     first = {key: settlements[place] for key, place in places.items()}
-    given = [_write_settlement(key, settlement) for key, settlement in first.items()]
+    given = [write_settlement(key, settlement) for key, settlement in first.items()]
     held = yield from execute("settle_deliveries", {"holder": holder}, given)
     if held < len(given):
         if len(given) > 1:
@@ -102,7 +102,8 @@ def _divide(key: DeliveryKey, parts: Sequence[Part]) -> Work[None]:
     yield from execute("move_recipients", given=moved)
 
 
-def _write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
+def write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
+    """`rows:` of settle_deliveries."""
     uncounted = 0 if settlement.counts else 1
     return *key, settlement.attempt, settlement.queue_key, settlement.state.value, settlement.due, uncounted
 
@@ -121,7 +122,7 @@ def change_recipients(
     changed = yield from execute_together(
         Execute("insert_attempts", given=attempts),
         Execute("insert_events", given=[write_event(event) for event in events]),
-        Execute("change_recipients", given=[_write_change(change) for change in changes]),
+        Execute("change_recipients", given=[write_change(change) for change in changes]),
     )
     if changed != len(changes):
         asked = ", ".join(f"{change.message}/{change.to.position} to {change.to.state}" for change in changes)
@@ -131,7 +132,8 @@ def change_recipients(
     yield from execute("derive_message_states", given=[(key,) for key in others])
 
 
-def _write_change(change: Change) -> tuple[object, ...]:
+def write_change(change: Change) -> tuple[object, ...]:
+    """`rows:` of change_recipients."""
     to = change.to
     sources = SOURCES[to.state]
     reply = write_reply(to.reply)

@@ -14,6 +14,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
 from itertools import chain
 from pathlib import Path
 
@@ -101,6 +102,11 @@ class SQLite:
         self._statements = load("sqlite")
         self._closed = False
 
+    async def equip(self) -> None:
+        """The writer's views and triggers, by which one statement writes many tables."""
+        script = resources.files("storage").joinpath("sql", "on_open", "sqlite.sql").read_text("utf-8")
+        await self._writer.run(lambda raw: _run_script(raw, script))
+
     async def write(self, work: Work[T]) -> T:
         """One transaction. The thread runs it to its end even where the caller no longer waits."""
         return await self._run(self._writer, self._write, work)
@@ -181,8 +187,7 @@ class SQLite:
         if isinstance(step, Together):
             return [self._execute(connection, one) for one in step.steps][-1]
         if isinstance(step, Script):
-            for statement in split_script(step.text):
-                connection.execute(statement)
+            _run_script(connection, step.text)
         elif isinstance(step, Notify) and self._peers is not None:
             self._notes += step.payloads
         return None  # locks are for several writers
@@ -217,6 +222,11 @@ def _chunks(given: Given) -> Iterator[Given]:
         size = min(MAX_ROWS, left & ~7 or left)
         yield given[at : at + size]
         at, left = at + size, left - size
+
+
+def _run_script(connection: sqlite3.Connection, text: str) -> None:
+    for statement in split_script(text):
+        connection.execute(statement)
 
 
 def split_script(text: str) -> Iterator[str]:

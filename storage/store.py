@@ -257,6 +257,7 @@ async def open_store(
     try:
         if peers is None:
             await _prepare(database, large_in, clock)
+        await database.equip()
         cipher = await _open_cipher(database, key_file)
         store = await _assemble(database, large_in, cipher, holder, lease, clock, inline_limit, lengths, peers)
         # The lock of a SQLite file proves to its first process that nobody is there to hold a lease.

@@ -152,3 +152,77 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
     AND relation = CAST('events' AS regclass)
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- accept_ordinary: messages of one recipient each, as storage.ordinary hands them in
+-- differs because SQLite writes several tables in one statement by a trigger alone (sql/on_open/sqlite.sql)
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text, inline bytea, address text, recipient_state text, queue_key text, due bigint, leased bigint, kind text, at bigint, facts text
+WITH content AS (
+    INSERT INTO contents (message_id, size, inline) SELECT id, size, inline FROM given
+), addressed AS (
+    INSERT INTO recipients (message_id, position, address, delivery, state, attempts)
+    SELECT id, 0, address, 1, recipient_state, 0 FROM given
+), queued AS (
+    INSERT INTO deliveries
+        (message_id, number, tenant_id, queue_key, priority, due, expires_at, state, attempt, holder, lease_until)
+    SELECT
+        id, 1, tenant_id, queue_key, priority, due, expires_at,
+        CASE leased WHEN 1 THEN 'leased' ELSE 'ready' END,
+        leased,
+        CASE leased WHEN 1 THEN CAST(:holder AS TEXT) END,
+        CASE leased WHEN 1 THEN {lease_clock} + CAST(:lease AS BIGINT) END
+    FROM given
+), told AS (
+    INSERT INTO events (tenant_id, message_id, kind, at, facts) SELECT tenant_id, id, kind, at, facts FROM given
+)
+INSERT INTO messages ({message_columns_to_insert})
+SELECT {message_columns_to_insert} FROM given;
+
+-- settle_ordinary: what attempts for the one recipient of a message led to, only for whom the lease is still theirs
+-- differs for the same reason
+-- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text
+WITH locked AS MATERIALIZED (
+    SELECT messages.id FROM messages WHERE messages.id IN (SELECT message_id FROM given)
+    ORDER BY messages.id FOR NO KEY UPDATE
+), held AS (
+    UPDATE deliveries SET
+        state = given.state,
+        queue_key = given.queue_key,
+        due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
+        attempt = deliveries.attempt - given.uncounted,
+        holder = NULL,
+        lease_until = NULL,
+        deaths = 0
+    FROM given JOIN locked ON locked.id = given.message_id
+    WHERE deliveries.message_id = given.message_id
+        AND deliveries.number = given.number
+        AND deliveries.attempt = given.attempt
+        AND deliveries.holder = :holder
+    RETURNING deliveries.message_id
+), changed AS (
+    UPDATE recipients SET
+        state = given.recipient_state,
+        reply_code = given.reply_code,
+        reply_enhanced = given.reply_enhanced,
+        reply_text = given.reply_text,
+        category = given.category,
+        attempts = given.attempts,
+        changed_at = given.changed_at
+    FROM given JOIN held ON held.message_id = given.message_id
+    WHERE recipients.message_id = given.message_id
+        AND recipients.position = given.position
+        AND given.sources LIKE '%' || recipients.state || '%'
+    RETURNING recipients.message_id
+), derived AS (
+    UPDATE messages SET state = given.message_state FROM given JOIN changed ON changed.message_id = given.message_id
+    WHERE messages.id = given.message_id AND messages.state <> given.message_state
+), tried AS (
+    INSERT INTO attempts
+        (message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript)
+    SELECT
+        message_id, number, attempt, CAST(:holder AS TEXT),
+        started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript
+    FROM given
+)
+INSERT INTO events (tenant_id, message_id, recipient, kind, at, facts)
+SELECT given.tenant_id, given.message_id, given.recipient, given.kind, given.at, given.facts
+FROM given JOIN changed ON changed.message_id = given.message_id;

@@ -87,3 +87,15 @@ SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count;
 -- give_back_page: shorten the file by one; of more, Python's driver would do the first alone
 -- differs for the same reason
 PRAGMA incremental_vacuum(1);
+
+-- accept_ordinary: messages of one recipient each, as storage.ordinary hands them in
+-- differs because SQLite writes several tables in one statement by a trigger alone (sql/on_open/sqlite.sql)
+-- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text, inline bytea, address text, recipient_state text, queue_key text, due bigint, leased bigint, kind text, at bigint, facts text
+INSERT INTO accepting
+SELECT given.*, CASE leased WHEN 1 THEN :holder END, CASE leased WHEN 1 THEN {lease_clock} + CAST(:lease AS BIGINT) END
+FROM given;
+
+-- settle_ordinary: what attempts for the one recipient of a message led to, only for whom the lease is still theirs
+-- differs for the same reason
+-- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text
+INSERT INTO settling SELECT given.*, :holder FROM given;

@@ -20,7 +20,7 @@ class Number(Item[int]):
     value: int
 
 
-def compose(items: Sequence[Item[object]]) -> Work[Sequence[Outcome]]:
+def compose(items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
     """Doubles numbers; a negative one breaks its transaction, zero is refused to its caller alone."""
     yield from ()
     numbers = [item.value for item in items if isinstance(item, Number)]
@@ -57,6 +57,8 @@ class Gate:
 
     async def read(self, work: Work[T]) -> T:
         return await self.write(work)
+
+    async def equip(self) -> None: ...
 
     async def listen(self, hearing: Hearing) -> None: ...
 

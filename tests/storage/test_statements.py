@@ -144,7 +144,7 @@ async def explain(store: Store, name: str) -> str:
     if database.dialect == "sqlite":
         text = statement.for_rows(8) if statement.columns else statement.text
         values = [None] * (8 * len(statement.columns) + len(statement.names))
-        rows = await database._reader.run(lambda raw: raw.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall())
+        rows = await database._writer.run(lambda raw: raw.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall())
         return "\n".join(row[3] for row in rows)
     async with database._pool.acquire() as connection:
         await connection.execute("PREPARE explained AS " + statement.text)
