@@ -7,7 +7,7 @@ an admin alone; a thing of another tenant is NotFound, like a missing one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Accepted:
 class MessageQueue(Protocol):
     """The durable queue. Leases are held by this instance; their clock is the store's own affair."""
 
-    async def accept(self, new: NewMessage) -> Accepted:
+    def accept(self, new: NewMessage) -> Awaitable[Accepted]:
         """Commit a message with its recipients, content, delivery and events; durable when this returns.
 
         One whose client id a message has that was never attempted takes its place; of one that failed or was cancelled it
@@ -216,6 +216,10 @@ class Suspensions(Protocol):
 
 class Directory(Protocol):
     """Tenants and what they own. Look-ups answer from memory and follow every change at once."""
+
+    @property
+    def generation(self) -> int:
+        """Rises with each change: what was looked up before holds while it stands. Below zero: nothing is sure to hold."""
 
     async def tenant(self, tenant: str) -> Tenant:
         """NotFound."""

@@ -29,6 +29,13 @@ class Cache:
         even before it is heard of."""
         self._seen = 0
 
+    @property
+    def generation(self) -> int:
+        """Rises with each change: what was looked up before holds while it stands. Below zero: one may go unheard."""
+        if self.changes is not None and self.changes() != self._seen:
+            self.forget()
+        return self._generation if self.enabled else -1
+
     def forget(self) -> None:
         """Something has changed. What is being looked up right now will not be kept either."""
         self._generation += 1

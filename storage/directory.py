@@ -34,6 +34,11 @@ class Directory:
         if peers is not None:
             self.cache.changes = peers.changes
 
+    @property
+    def generation(self) -> int:
+        """See Directory."""
+        return self.cache.generation
+
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""
         found = await self.cache.get(("tenant", tenant), lambda: self._database.read(configuration.find_tenant(tenant)))

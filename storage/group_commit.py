@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from relay.errors import StoreUnavailable
 from storage.database import Database
@@ -42,13 +42,15 @@ class Compose(Protocol):
     def __call__(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]: ...
 
 
-_Waiting = tuple[Item[object], "asyncio.Future[object]"]
+_Future: TypeAlias = "asyncio.Future[object]"
+_Waiting: TypeAlias = tuple[Item[object], _Future]
 
 
 class GroupCommit:
     """Takes items from many callers and commits them together."""
 
     def __init__(self, database: Database, compose: Compose) -> None:
+        self._loop = asyncio.get_running_loop()
         self._database = database
         self._compose = compose
         self._waiting: deque[_Waiting] = deque()
@@ -56,14 +58,15 @@ class GroupCommit:
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def put(self, item: Item[R], *, ahead: bool = False) -> R:
+    def put(self, item: Item[R], *, ahead: bool = False) -> asyncio.Future[R]:
         """Have an item done; answered after its commit. `ahead` of all that is not."""
+        future: asyncio.Future[R] = self._loop.create_future()
         if self._closed:
-            raise StoreUnavailable("the store is closed")
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        (self._ahead if ahead else self._waiting).append((cast("Item[object]", item), future))
+            future.set_exception(StoreUnavailable("the store is closed"))
+            return future
+        (self._ahead if ahead else self._waiting).append((cast("Item[object]", item), cast("_Future", future)))
         self._start()
-        return cast("R", await future)
+        return future
 
     async def close(self) -> None:
         """Finish what was put in; take nothing more."""
@@ -74,7 +77,7 @@ class GroupCommit:
     def _start(self) -> None:
         """Begin a transaction where one may: it takes what waits when it gets its turn on the loop."""
         if (self._ahead or self._waiting) and len(self._running) < self._database.groups_in_flight:
-            task = asyncio.get_running_loop().create_task(self._commit())
+            task = self._loop.create_task(self._commit())
             self._running.add(task)
             task.add_done_callback(self._ended)
 

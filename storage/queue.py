@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -85,9 +85,13 @@ class Queue:
         self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
 
-    async def accept(self, new: NewMessage) -> Accepted:
+    def accept(self, new: NewMessage) -> Awaitable[Accepted]:
         """See MessageQueue."""
-        accepted = await self._group.put(_Accept(new, accepted_row(new)))
+        row = accepted_row(new)
+        return self._accept(new) if row is None else self._group.put(_Accept(new, row))
+
+    async def _accept(self, new: NewMessage) -> Accepted:
+        accepted = await self._group.put(_Accept(new, None))
         if accepted.replaces is not None:
             await self._remove_large([accepted.replaces])
         return accepted

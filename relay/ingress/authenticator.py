@@ -32,6 +32,10 @@ _CACHE_SIZE = 1024
 class Credentials(Protocol):
     """What is asked of the directory."""
 
+    @property
+    def generation(self) -> int:
+        """Rises with each change of the configuration; below zero where one might go unheard."""
+
     async def credential(self, username: str) -> Credential | None:
         """By AUTH user name."""
 
@@ -81,6 +85,11 @@ class Authenticator:
         step = self._failure_delay << failures
         await self._sleep(step - (self._clock.boot() - began - wait) % step)
         return None
+
+    @property
+    def generation(self) -> int:
+        """While it stands and is not below zero, a credential without a secret in its last days is what it was."""
+        return self._directory.generation
 
     async def current(self, credential: Credential) -> Credential | None:
         """The credential as it stands now; None where it was deleted, or its secret changed, since it was proven."""

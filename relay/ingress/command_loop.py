@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from relay.errors import Refusal, Rejected, StoreUnavailable
 from relay.ingress.connection import Connection
@@ -24,12 +24,33 @@ _BAD_LINE_END = Reply(500, "5.5.2", "command line must end with <CR><LF>")
 _NOT_SMTP = Reply(421, "4.7.0", "this is not an HTTP server")
 
 Verb = Callable[["CommandLoop", str | None], Awaitable[None]]
+QuickVerb = Callable[[Any, str | None], bool]
+"""What need not wait for anything, mostly; False: this time it must, and nothing was done."""
 
 
 class CommandLoop(Connection):
     """Reads commands and carries out what `verbs` has for them."""
 
     verbs: ClassVar[Mapping[bytes, Verb]] = {}
+    quick_verbs: ClassVar[Mapping[bytes, QuickVerb]] = {}
+    """By four octets, in upper case as nearly all clients write them."""
+    _prompting = False
+    """The session's task waits for a command, of which nothing has come."""
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the client. A single command that waits for nothing is carried out here and now: to wake the session's
+        task for it would cost more than the command (a future, and two more turns of the loop)."""
+        if (
+            self._prompting
+            and (method := self.quick_verbs.get(data[:4])) is not None
+            and len(data) <= _LINE
+            and data.find(b"\n") == len(data) - 1
+            and data[-2:] == b"\r\n"
+            and not (self._reader.buffer or self._paused or self._stopping)
+            and self._execute_quickly(method, data)
+        ):
+            return
+        self._reader.feed_data(data)
 
     async def _handle_client(self) -> None:
         try:
@@ -54,11 +75,7 @@ class CommandLoop(Connection):
 
     async def _next_line(self) -> bytes:
         """The next line, which is not complete yet, within the time for one. One too long comes cut, without its end."""
-        settings = self._settings
-        now = self.loop.time()
-        until = min(now + settings.command_timeout, self._idle_since + settings.session_timeout)
-        if until <= now:
-            raise ClientTooSlow
+        until = self._patience()
         reader = self._reader
         start = b""
         skipped = 0
@@ -70,9 +87,22 @@ class CommandLoop(Connection):
                 if skipped > _MAX_SKIPPED:
                     self.reply(Refusal.TOO_MANY_ERRORS.reply())
                     raise ClientGone
-            await self._wait(until)
+            self._prompting = not (reader.buffer or start)
+            try:
+                await self._wait(until)
+            finally:
+                self._prompting = False
             if (line := reader.take_line()) is not None:
                 return start or line
+
+    def _patience(self) -> float:
+        """Until when a command must be complete, by the loop's clock; ClientTooSlow where there is no time left."""
+        settings = self._settings
+        now = self.loop.time()
+        until = min(now + settings.command_timeout, self._idle_since + settings.session_timeout)
+        if until <= now:
+            raise ClientTooSlow
+        return until
 
     async def _execute(self, line: bytes) -> None:
         """Carry out one command; whatever goes wrong in it has its reply."""
@@ -84,19 +114,46 @@ class CommandLoop(Connection):
             if len(line) > _LINE and len(line) > _LONG_LINES.get(verb.upper(), _LINE):
                 raise ProtocolError(500, "5.5.2", "command line too long")
             await method(self, _read_argument(rest) if rest else None)
-        except ProtocolError as fault:
-            self._errors += 1
-            self.reply(fault.reply)
-        except Rejected as rejected:
-            self.reply(rejected.reply)
         except (ClientGone, ClientTooSlow):
             raise
-        except StoreUnavailable as fault:
+        except Exception as fault:
+            self._answer(fault)
+        self._lose_patience()
+
+    def _execute_quickly(self, method: QuickVerb, line: bytes) -> bool:
+        """The same for one that waits for nothing; False: it is the task's."""
+        try:
+            if line[4:5] != b" " or not method(self, _read_argument(line[5:-2])):
+                return False
+        except Exception as fault:
+            self._answer(fault)
+        self._lose_patience()
+        if self._open:
+            self.flush()
+            try:
+                self._set_deadline(self._patience())
+            except ClientTooSlow:
+                self.reply(Refusal.TOO_SLOW.reply())
+        if not self._open:
+            self._hang_up()
+        return True
+
+    def _answer(self, fault: Exception) -> None:
+        """The reply to what went wrong in a command."""
+        if isinstance(fault, ProtocolError):
+            self._errors += 1
+            self.reply(fault.reply)
+        elif isinstance(fault, Rejected):
+            self.reply(fault.reply)
+        elif isinstance(fault, StoreUnavailable):
             logger.warning("the store is not available: %s", fault)
             self.reply(Refusal.STORE_DOWN.reply())
-        except Exception:
-            logger.exception("unexpected error in a command of %s", self.peer)
+        else:
+            logger.error("unexpected error in a command of %s", self.peer, exc_info=fault)
             self.reply(Refusal.UNEXPECTED.reply())
+
+    def _lose_patience(self) -> None:
+        """The last reply to a client that makes errors, or does nothing but small talk."""
         if self._open and (self._errors > self._settings.max_errors or self._junk > self._settings.max_junk):
             del self._out[-1:]  # the reply it would have had
             self.reply(Refusal.TOO_MANY_ERRORS.reply())

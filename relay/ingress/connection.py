@@ -94,10 +94,6 @@ class Connection(SMTP):
         self._context.observer.connection_closed(self.peer)
         self._left(self)
 
-    def data_received(self, data: bytes) -> None:
-        """Octets from the client."""
-        self._reader.feed_data(data)
-
     def eof_received(self) -> bool:
         """The client sends no more, but may be waiting for replies: aiosmtpd would cancel a commit here."""
         self._reader.feed_eof()

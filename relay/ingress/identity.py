@@ -30,6 +30,8 @@ class Identity:
         self._principal: Principal | None = None
         """That of `_credential`, or of loopback: made once, used for every message."""
         self._asked_networks = False
+        self._asked_at = -1
+        """The directory's generation when it was last asked."""
         self.authenticated = False
         """Whether by AUTH."""
         self.failures = 0
@@ -56,12 +58,24 @@ class Identity:
         self._credential, self._principal, self.authenticated = credential, None, True
         return True
 
+    def known_principal(self) -> Principal | None:
+        """Who hands in the next message, where that is known without asking; None: `principal` is to be asked."""
+        credential = self._credential
+        if self._principal is None or (credential is None and self.authenticated):
+            return None
+        if credential is not None and (
+            credential.previous_hash is not None or not 0 <= self._asked_at == self._authenticator.generation
+        ):
+            return None
+        return self._principal
+
     async def principal(self) -> Principal | None:
         """Who hands in the next message, as the directory has it now; None: nobody is known.
 
         Rejected (AUTH_REQUIRED) where what AUTH proved has been withdrawn: such a client must not become another one.
         """
         before = self._credential
+        asked_at = self._authenticator.generation
         if before is not None:
             self._credential = await self._authenticator.current(before)
         if self._credential is None and self.authenticated:
@@ -71,6 +85,7 @@ class Identity:
             self._credential = await self._authenticator.by_network(self._client)
         if self._principal is None or self._credential is not before:
             self._principal = self._by_loopback() if self._credential is None else principal_of(self._credential)
+        self._asked_at = asked_at
         return self._principal
 
     def _by_loopback(self) -> Principal | None:

@@ -177,16 +177,37 @@ class Session(CommandLoop):
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.2: who sends, by whose right, and whether there is room."""
+        self._check_room()  # first, since all else may have to ask a store that does not answer
+        try:
+            principal = await self._identity.principal()
+        except Rejected as rejected:
+            self._refuse(rejected.reply, None, "")
+            raise
+        self._begin(arg, principal)
+
+    def _mail_quickly(self, arg: str | None) -> bool:
+        if (principal := self._identity.known_principal()) is None:
+            return False
+        self._check_room()
+        self._begin(arg, principal)
+        return True
+
+    def _check_room(self) -> None:
+        """Whether a transaction may begin here and now, whoever the client is."""
         if not self._helo:
             raise ProtocolError(503, "5.5.1", "send EHLO or HELO first")
         if self._transaction is not None:
             raise ProtocolError(503, "5.5.1", "a mail transaction is open already")
-        principal: Principal | None = None
+        try:
+            self._context.intake.check_admission()
+        except Rejected as rejected:
+            self._refuse(rejected.reply, None, "")
+            raise
+
+    def _begin(self, arg: str | None, principal: Principal | None) -> None:
         mail: MailCommand | None = None
         intake = self._context.intake
         try:
-            intake.check_admission()  # first, since all else may have to ask a store that does not answer
-            principal = await self._identity.principal()
             if principal is None:
                 first_tls = (
                     not self._identity.may_authenticate(secure=self.tls_version is not None) and self._context.tls
@@ -197,18 +218,22 @@ class Session(CommandLoop):
             if mail.size is not None and mail.size > intake.max_size:
                 raise Rejected(Refusal.TOO_BIG, str(intake.max_size))
         except Rejected as rejected:
-            if rejected.reply.code >= 500:  # how things stand here is not the client's fault
-                self._junk += 1
-            self._report(rejected.reply, principal, mail.sender if mail else "")
+            self._refuse(rejected.reply, principal, mail.sender if mail else "")
             raise
         self._transaction = Transaction(principal, mail)
         self.say(_SENDER_OK)
 
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.3. One that is named twice is answered twice, and gets the message once.
+    def _refuse(self, reply: Reply, principal: Principal | None, sender: str) -> None:
+        if reply.code >= 500:  # how things stand here is not the client's fault
+            self._junk += 1
+        self._report(reply, principal, sender)
 
-        Refusals count as nothing: the message of who names hundreds too many must still come to its end.
-        """
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        """RFC 5321 §4.1.1.3. One that is named twice is answered twice, and gets the message once."""
+        self._add_recipient(arg)
+
+    def _add_recipient(self, arg: str | None) -> bool:
+        """Refusals count as nothing: the message of who names hundreds too many must still come to its end."""
         transaction = self._transaction
         if transaction is None:
             raise ProtocolError(503, "5.5.1", "send MAIL first")
@@ -220,6 +245,7 @@ class Session(CommandLoop):
             self._report(rejected.reply, transaction.principal, mail.sender)
             raise
         self.say(_RECIPIENT_OK)
+        return True
 
     async def smtp_DATA(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.4. The message is ours with the 250, and not before."""
@@ -276,3 +302,4 @@ def _no_argument(verb: str, arg: str | None) -> None:
 Session.verbs = {
     name.removeprefix("smtp_").encode(): getattr(Session, name) for name in dir(Session) if name.startswith("smtp_")
 }
+Session.quick_verbs = {b"MAIL": Session._mail_quickly, b"RCPT": Session._add_recipient}  # noqa: SLF001 - its own

@@ -125,9 +125,7 @@ class Intake:
         except BaseException:
             await writer.discard()
             raise
-        new = self._name(submission, facts, content, size, eight_bit, digest)
-        # A client that goes away now leaves a message that is committed, handed over and logged like any other (7 µs).
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._commit(new, facts, writer)))
+        return await self._commit(self._name(submission, facts, content, size, eight_bit, digest), facts, writer)
 
     async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
@@ -226,15 +224,40 @@ class Intake:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
         try:
             tenant = await self._sender(facts.tenant.id)  # it may have been suspended while the content was read
-            at_once = _may_go_at_once(new, tenant)
-            slot = self._handover.reserve(facts.account, new.delivery.queue_key) if at_once else None
-            accepted = await (self._commit_ready(new) if slot is None else self._commit_leased(new, slot))
+        except Rejected:
+            await writer.discard()
+            raise
+        at_once = _may_go_at_once(new, tenant)
+        slot = self._handover.reserve(facts.account, new.delivery.queue_key) if at_once else None
+        # What follows from the commit does not hang on the caller: a client that goes away now leaves a message that is
+        # committed, handed over and logged like any other.
+        committing = asyncio.ensure_future(self._queue.accept(new if slot is None else new.as_leased()))
+        committing.add_done_callback(lambda done: self._follow_up(done, new, slot))
+        try:
+            accepted = await asyncio.shield(committing)
         except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
             await writer.discard()
             raise
         if accepted.replayed:
             await writer.discard()
-            return accepted
+        return accepted
+
+    def _follow_up(self, done: asyncio.Future[Accepted], new: NewMessage, slot: Slot | None) -> None:
+        """Hand over what was committed, and tell of it."""
+        fault = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if slot is None:
+            # Where the store went away it may be committed all the same, and a look costs little.
+            self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
+        elif fault is None and not done.result().replayed:
+            slot.start(_leased(new))
+        elif fault is None or isinstance(fault, Rejected):
+            slot.give_back()
+        else:  # the store went away: it may be committed all the same
+            slot.abandon(_leased(new))
+        if fault is None and not done.result().replayed:
+            self._tell(new, done.result())
+
+    def _tell(self, new: NewMessage, accepted: Accepted) -> None:
         if accepted.replaces is None:
             self._admission.count(1)
         else:
@@ -242,38 +265,6 @@ class Intake:
         self._log.events(new.events)
         self._metrics.events(new.events)
         self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
-        return accepted
-
-    async def _commit_ready(self, new: NewMessage) -> Accepted:
-        try:
-            return await self._queue.accept(new)
-        finally:  # where the store went away it may be committed all the same, and a look costs little
-            self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
-
-    async def _commit_leased(self, new: NewMessage, slot: Slot) -> Accepted:
-        leased = _leased(new)
-        try:
-            accepted = await self._queue.accept(
-                NewMessage(
-                    new.message,
-                    new.recipients,
-                    new.content,
-                    NewDelivery(new.delivery.queue_key, new.delivery.due, leased=True),
-                    new.events,
-                    new.key,
-                )
-            )
-        except Rejected:
-            slot.give_back()
-            raise
-        except Exception:  # the store went away: it may be committed all the same
-            slot.abandon(leased)
-            raise
-        if accepted.replayed:
-            slot.give_back()
-        else:
-            slot.start(leased)
-        return accepted
 
 
 def _may_go_at_once(new: NewMessage, tenant: Tenant) -> bool:

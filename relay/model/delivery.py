@@ -56,6 +56,11 @@ class NewMessage:
     events: tuple[Event, ...]
     key: NewKey | None = None
 
+    def as_leased(self) -> NewMessage:
+        """The same, to be attempted by this instance at once."""
+        delivery = NewDelivery(self.delivery.queue_key, self.delivery.due, leased=True)
+        return NewMessage(self.message, self.recipients, self.content, delivery, self.events, self.key)
+
     def in_place_of(self, other: QueueId) -> NewMessage:
         """The same as an edit of one that is still queued, as its events tell."""
         at, tenant = self.message.accepted_at, self.message.tenant

@@ -90,6 +90,10 @@ class People:
         self.known[username] = credential
         return credential
 
+    @property
+    def generation(self) -> int:
+        return -1 if self.unavailable else hash(tuple(map(id, self.known.values()))) & 0xFFFFFF
+
     async def credential(self, username: str) -> Credential | None:
         if self.unavailable is not None:
             raise self.unavailable

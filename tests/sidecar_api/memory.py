@@ -285,6 +285,8 @@ class MemoryDirectory:
         await self.owned_account(owner, account)
         del self.by_account[owner, account]
 
+    generation = -1
+
     async def credential(self, username: str) -> Credential | None:
         """By user name."""
         return self.by_username.get(username)

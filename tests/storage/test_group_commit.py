@@ -69,9 +69,9 @@ async def test_what_waits_shares_the_next_transaction() -> None:
     gate = Gate()
     gate.open.clear()
     group = GroupCommit(gate, compose)
-    first = asyncio.create_task(group.put(Number(1)))
+    first = group.put(Number(1))
     await gate.begun.wait()
-    others = [asyncio.create_task(group.put(Number(n))) for n in range(2, 50)]
+    others = [group.put(Number(n)) for n in range(2, 50)]
     await asyncio.sleep(0)
     gate.open.set()
     assert await asyncio.gather(first, *others) == [2 * n for n in range(1, 50)]
@@ -119,8 +119,8 @@ async def test_a_caller_that_leaves_undoes_nothing() -> None:
     gate = Gate()
     gate.open.clear()
     group = GroupCommit(gate, compose)
-    leaving = asyncio.create_task(group.put(Number(1)))
-    staying = asyncio.create_task(group.put(Number(2)))
+    leaving = group.put(Number(1))
+    staying = group.put(Number(2))
     await gate.begun.wait()
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -132,7 +132,7 @@ async def test_a_caller_that_leaves_undoes_nothing() -> None:
 
 async def test_closing_finishes_what_was_put_in() -> None:
     group = GroupCommit(Gate(), compose)
-    tasks = [asyncio.create_task(group.put(Number(n))) for n in range(1, 600)]
+    tasks = [group.put(Number(n)) for n in range(1, 600)]
     await asyncio.sleep(0)
     await group.close()
     assert await asyncio.gather(*tasks) == [2 * n for n in range(1, 600)]

@@ -49,7 +49,7 @@ async def until(condition: Callable[[], bool], within: float = 20) -> None:
 
 async def test_no_delivery_is_claimed_twice(pair: tuple[Store, Store]) -> None:
     count = 3000
-    accepting = [asyncio.create_task(pair[at % 2].queue.accept(mail())) for at in range(count)]
+    accepting = [asyncio.ensure_future(pair[at % 2].queue.accept(mail())) for at in range(count)]
     claimed: Counter[str] = Counter()
     settlements: list[Settlement] = []
 
@@ -150,7 +150,7 @@ async def test_a_caller_that_leaves_undoes_nothing(pair: tuple[Store, Store]) ->
     one, _ = pair
     news = [mail() for _ in range(20)]
     for new in news:
-        task = asyncio.create_task(one.queue.accept(new))
+        task = asyncio.ensure_future(one.queue.accept(new))
         for _ in range(3):
             await asyncio.sleep(0)
         task.cancel()

@@ -43,6 +43,8 @@ class Wire:
     async def read(self, work: Work[T]) -> T:
         return await self._database.read(work)
 
+    async def equip(self) -> None: ...
+
     async def listen(self, hearing: Hearing) -> None:
         raise NotImplementedError
 

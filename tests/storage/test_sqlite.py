@@ -68,7 +68,7 @@ async def test_a_caller_that_leaves_undoes_nothing(opened: Open) -> None:
     await furnish(store)
     news = [mail() for _ in range(20)]
     for new in news:
-        task = asyncio.create_task(store.queue.accept(new))
+        task = asyncio.ensure_future(store.queue.accept(new))
         for _ in range(3):
             await asyncio.sleep(0)
         task.cancel()

@@ -29,7 +29,7 @@ async def pair(opened: Open) -> tuple[Store, Store]:
 
 async def test_no_delivery_is_claimed_twice(pair: tuple[Store, Store]) -> None:
     count = 1000
-    accepting = [asyncio.create_task(pair[at % 2].queue.accept(mail())) for at in range(count)]
+    accepting = [asyncio.ensure_future(pair[at % 2].queue.accept(mail())) for at in range(count)]
     claimed: Counter[str] = Counter()
 
     async def work(store: Store) -> None:
