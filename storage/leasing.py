@@ -89,7 +89,7 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
             yield from _take_slots(catch, recipients, lease)
     leased = dict.fromkeys(one.message for catch in catches for _, one in _leased(catch))
     messages = yield from fetch("claimed_messages", given=[(key,) for key in leased])
-    known = {row[1]: (read_message(row, 1), row[0]) for row in messages}
+    known = {row[2]: (read_message(row, 2), row[0], row[1]) for row in messages}
     next_due = yield from _fetch_next_dues({want.queue_key for want in wants}, lease)
     return [
         Claim(
@@ -110,9 +110,9 @@ def _leased(catch: _Catch) -> Sequence[tuple[int, _Taken]]:
 
 
 def _lease(
-    catch: _Catch, place: int, known: tuple[Message, bytes | None], recipients: Sequence[Recipient]
+    catch: _Catch, place: int, known: tuple[Message, bytes | None, int], recipients: Sequence[Recipient]
 ) -> LeasedDelivery:
-    message, content = known
+    message, content, addressed = known
     one, division = catch.line[place], catch.division
     slots: tuple[Slots, ...] = division.granted.get(place, ()) if division else ()
     return LeasedDelivery(
@@ -125,6 +125,7 @@ def _lease(
         one.due,
         slots,
         division.over.get(place) if division else None,
+        whole=len(recipients) == addressed,
     )
 
 

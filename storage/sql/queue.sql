@@ -1,9 +1,12 @@
 -- Leases, and looking at the queue without touching it. Who holds a lease is asked by its holder alone: only leased deliveries
 -- have one, and a condition on the state would lead PostgreSQL to the index of all leases.
 
--- claimed_messages: facts and inline content of the messages of claimed deliveries
+-- claimed_messages: facts and inline content of the messages of claimed deliveries, and how many recipients they have
 -- rows: id text
-SELECT contents.inline, {message_columns}
+SELECT
+    contents.inline,
+    (SELECT count(*) FROM recipients WHERE recipients.message_id = given.id),
+    {message_columns}
 FROM given
 JOIN messages ON messages.id = given.id
 LEFT JOIN contents ON contents.message_id = given.id;
