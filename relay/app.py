@@ -181,6 +181,7 @@ class Relay:
             queue=self.store.queue,
             contents=self.store.contents,
             directory=self.store.directory,
+            suppressions=self.store.suppressions,
             handover=self.dispatcher,
             admission=self.admission,
             clock=self.clock,
@@ -198,6 +199,7 @@ class Relay:
             directory=self.store.directory,
             commands=self.store.commands,
             suspensions=self.store.suspensions,
+            suppressions=self.store.suppressions,
             feed=self.store.feed,
             probe=Probe(self.connector),
             explainer=Explainer(

@@ -17,6 +17,7 @@ from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, Que
 from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
 from relay.model.message import MessageDetail, MessageState, Priority, QueueId
+from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter
 from relay.model.tenant import Account, Credential, Tenant, Token
 
 
@@ -28,6 +29,8 @@ class Accepted:
     replayed: bool = False
     replaces: QueueId | None = None
     """It is an edit of this one, which had its client id and was still queued; that one is gone."""
+    suppressed: frozenset[str] = frozenset()
+    """Recipients that stand on the tenant's list, and are not sent to."""
 
 
 class MessageQueue(Protocol):
@@ -212,6 +215,26 @@ class Suspensions(Protocol):
 
     async def finish(self) -> None:
         """Bring to an end what resumptions before a crash or an outage have left."""
+
+
+class SuppressionList(Protocol):
+    """To whom tenants must not send. A list may be long: it is asked for addresses, never read as a whole. What has ended is
+    as if it were not there."""
+
+    async def find(self, tenant: str, addresses: Sequence[str]) -> Found:
+        """What stands against these; one indexed look-up for all of them."""
+
+    async def suppressions(self, wanted: SuppressionFilter) -> Sequence[Suppression]:
+        """A page, by address."""
+
+    async def suppression(self, tenant: str, address: str) -> Suppression:
+        """Exactly this entry (an address in normal form, or a domain); NotFound."""
+
+    async def put(self, tenant: str, entries: Sequence[Suppression]) -> Imported:
+        """Put a tenant's on the list, in place of what it says of the same addresses, in one transaction. NotFound."""
+
+    async def remove(self, tenant: str, address: str) -> None:
+        """NotFound."""
 
 
 class Directory(Protocol):

@@ -34,11 +34,11 @@ def accept_messages(news: Sequence[NewMessage], lease: Values) -> Work[Sequence[
         Execute("insert_messages", given=[write_message(new.message) for new in kept if new.message.id not in written]),
         Execute("insert_contents", given=[write_content(new) for new in kept]),
         Execute("insert_recipients", given=[row for new in kept for row in _write_recipients(new)]),
-        Execute("insert_deliveries", lease, [_write_delivery(new) for new in kept]),
+        Execute("insert_deliveries", lease, [_write_delivery(new) for new in kept if new.is_open]),
         Execute("insert_events", given=[write_event(event) for new in kept for event in new.events]),
     )
     yield from notify(
-        ready_notes([(new.delivery.queue_key, new.delivery.due) for new in kept if not new.delivery.leased])
+        ready_notes([(new.delivery.queue_key, new.delivery.due) for new in kept if new.is_open and not new.delivery.leased])
     )
     return [answers.get(new.message.id) or Accepted(new.message.id) for new in news]
 

@@ -22,7 +22,7 @@ CHANGED = "change"
 DEFAULT_ACCOUNT = "default_account"
 """The setting that names the instance's default account."""
 DELETED_AT_ONCE = 200
-"""Messages in one transaction when a tenant goes."""
+"""Messages in one transaction when a tenant goes, or five times as many suppressions."""
 
 _PARTS = ("contents", "recipients", "deliveries", "attempts", "events", "messages")
 
@@ -53,13 +53,14 @@ def add_tenant(tenant: Tenant) -> Work[None]:
 
 
 def find_tenant(tenant: str) -> Work[Tenant | None]:
-    """With its limits and what it has suspended; None where there is none."""
+    """With its limits, what it has suspended, whether it suppresses anything; None where there is none."""
     row = yield from fetch_one("tenant", {"tenant": tenant})
     if row is None:
         return None
     domain_limits = yield from fetch("domain_limits", {"tenant": tenant})
     suspensions = yield from fetch("suspensions", {"tenant": tenant})
-    return read_tenant(row, domain_limits, suspensions)
+    suppresses = yield from _exists("suppresses", {"tenant": tenant})
+    return read_tenant(row, domain_limits, suspensions, suppresses=suppresses)
 
 
 def change_tenant(tenant: str, change: Callable[[Tenant], Tenant]) -> Work[Tenant]:
@@ -102,6 +103,11 @@ def delete_old_messages(tenant: str) -> Work[Sequence[str]]:
     return keys
 
 
+def delete_suppressions_of(tenant: str) -> Work[int]:
+    """Delete some of a tenant's; how many."""
+    return (yield from execute("delete_some_suppressions", {"tenant": tenant, "count": 5 * DELETED_AT_ONCE}))
+
+
 def delete_tenant(tenant: str) -> Work[None]:
     """With all it owns but its messages, which are gone by now; Conflict where one has come in meanwhile."""
     yield from begin_change()
@@ -114,6 +120,8 @@ def delete_tenant(tenant: str) -> Work[None]:
     yield from execute("delete_domain_limits", {"tenant": tenant})
     yield from execute("delete_suspensions", {"tenant": tenant})
     yield from execute("delete_keys", {"tenant": tenant})
+    while (yield from delete_suppressions_of(tenant)):  # those that came in meanwhile
+        pass
     yield from execute("delete_tenant", {"tenant": tenant})
 
 

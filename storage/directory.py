@@ -29,6 +29,8 @@ class Directory:
         self._remove_contents = remove_contents
         self._changing: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
+        self._suppressing: set[str] = set()
+        """Tenants that have had something on their list since they were last looked up and had nothing."""
         self._peers = peers
         self.cache = Cache()
         if peers is not None:
@@ -41,10 +43,30 @@ class Directory:
 
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""
-        found = await self.cache.get(("tenant", tenant), lambda: self._database.read(configuration.find_tenant(tenant)))
+        found = await self._find_tenant(tenant)
         if found is None:
             raise NotFound(f"no tenant {tenant}")
         return found
+
+    async def _find_tenant(self, tenant: str) -> Tenant | None:
+        return await self.cache.get(("tenant", tenant), lambda: self._look_up(tenant))
+
+    async def _look_up(self, tenant: str) -> Tenant | None:
+        found = await self._database.read(configuration.find_tenant(tenant))
+        if found is None or not found.suppresses:
+            self._suppressing.discard(tenant)
+        return found
+
+    async def suppresses(self, tenant: str) -> bool:
+        """Whether a tenant has anything on its list of suppressions."""
+        found = await self._find_tenant(tenant)
+        return found is not None and found.suppresses
+
+    def note_suppressing(self, tenant: str) -> None:
+        """Something was put on its list: what this process knew before is forgotten, unless it knew that."""
+        if tenant not in self._suppressing:
+            self._suppressing.add(tenant)
+            self._tell_changed()
 
     async def tenants(self) -> Sequence[Tenant]:
         """See Directory."""
@@ -59,9 +81,11 @@ class Directory:
         return await self.change(configuration.change_tenant(tenant, change))
 
     async def delete_tenant(self, tenant: str) -> None:
-        """See Directory. Its closed messages go first, some at a time, so that no writer waits long."""
+        """See Directory. Its closed messages and its suppressions go first, some at a time, so that no writer waits long."""
         while keys := await self._database.write(configuration.delete_old_messages(tenant)):
             await self._remove_contents(keys)
+        while await self._database.write(configuration.delete_suppressions_of(tenant)):
+            pass
         await self.change(configuration.delete_tenant(tenant))
 
     async def set_default_account(self, tenant: str, account: str) -> None:
@@ -176,9 +200,13 @@ class Directory:
         try:
             return await self._database.write(work)
         finally:  # a store that went away during the commit may have kept it
-            if self._peers is not None:
-                self._peers.note_change()
-            self.cache.forget()
+            self._tell_changed()
+
+    def _tell_changed(self) -> None:
+        if self._peers is not None:
+            self._peers.note_change()
+        self.cache.forget()
+
 
     async def _one(self, statement: str, values: Values, read: Callable[[Row], T]) -> T | None:
         row = await self._database.read(fetch_one(statement, values))

@@ -16,15 +16,21 @@ from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.limit import Slots
 from relay.model.message import Message, Recipient
 from relay.model.queue_key import QueueKey
+from relay.model.suppression import Suppression
 from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
+from storage.suppressing import find_suppressed
 from storage.windows import Division, Limit, Meter, divide
 from storage.work import Lock, Row, Values, Work, execute, fetch
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
 that none starves. Level 0 goes before all, always."""
+
+
+Suppressed = tuple[tuple[int, Suppression], ...]
+"""Recipients by position, and why they are not to be sent to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Wanted:
     """Under which its mail goes; the caller has locked them."""
     suspends: bool = False
     """Whether the queue's tenant has suspended anything."""
+    suppresses: bool = False
+    """Whether the queue's tenant has put any address on its list of suppressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
         catches.append(catch)
     line = [one for catch in catches for one in catch.line]
     recipients = yield from _fetch_recipients(line)
+    suppressed = yield from _find_suppressed(catches, recipients, lease)
     for catch in catches:
         if catch.want.limits and catch.line:
             yield from _take_slots(catch, recipients, lease)
@@ -93,7 +102,10 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
     next_due = yield from _fetch_next_dues({want.queue_key for want in wants}, lease)
     return [
         Claim(
-            tuple(_lease(catch, place, known[one.message], recipients[one.key]) for place, one in _leased(catch)),
+            tuple(
+                _lease(catch, place, known[one.message], recipients[one.key], suppressed.get(one.key, ()))
+                for place, one in _leased(catch)
+            ),
             next_due.get(catch.want.queue_key),
             catch.blocked_until,
             catch.again,
@@ -110,7 +122,11 @@ def _leased(catch: _Catch) -> Sequence[tuple[int, _Taken]]:
 
 
 def _lease(
-    catch: _Catch, place: int, known: tuple[Message, bytes | None, int], recipients: Sequence[Recipient]
+    catch: _Catch,
+    place: int,
+    known: tuple[Message, bytes | None, int],
+    recipients: Sequence[Recipient],
+    suppressed: Suppressed,
 ) -> LeasedDelivery:
     message, content, addressed = known
     one, division = catch.line[place], catch.division
@@ -126,7 +142,26 @@ def _lease(
         slots,
         division.over.get(place) if division else None,
         whole=len(recipients) == addressed,
+        suppressed=suppressed,
     )
+
+
+def _find_suppressed(
+    catches: Sequence[_Catch], recipients: dict[DeliveryKey, list[Recipient]], lease: Values
+) -> Work[dict[DeliveryKey, Suppressed]]:
+    """Recipients that came to stand on their tenant's list while they waited: one look-up for all that was caught."""
+    asked: dict[str, list[DeliveryKey]] = defaultdict(list)
+    for catch in catches:
+        if catch.want.suppresses:
+            asked[QueueKey.parse(catch.want.queue_key).tenant] += [one.key for one in catch.line]
+    found = yield from find_suppressed(
+        {tenant: [one.address for key in keys for one in recipients[key]] for tenant, keys in asked.items()}, lease
+    )
+    return {
+        key: tuple((one.position, of[one.address]) for one in recipients[key] if one.address in of)
+        for tenant, of in found.items()
+        for key in asked[tenant]
+    }
 
 
 def _catch(want: Wanted, count: int, lease: Values) -> Work[_Catch]:

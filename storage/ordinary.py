@@ -46,6 +46,7 @@ def settled_row(settlement: Settlement, holder: str) -> Row | None:
         or record is None
         or settlement.slots
         or settlement.parts
+        or settlement.suppressions
     ):
         return None
     key = key_of(settlement.delivery)

@@ -26,6 +26,8 @@ ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
 OpenCallback = Callable[[str], None]
 """Told of the key of a limit under which a slot was given back."""
+SuppressedCallback = Callable[[str], None]
+"""Told of a tenant on whose list of suppressions something was put."""
 HeldCallback = Callable[[Sequence[Event]], None]
 """Told of what was held because its holders died: the events."""
 
@@ -68,11 +70,13 @@ class Queue:
         on_ready: ReadyCallback,
         on_open: OpenCallback,
         on_held: HeldCallback,
+        on_suppressed: SuppressedCallback,
+        suppresses: Callable[[str], Awaitable[bool]],
         remove_large: RemoveContents,
         lengths: Lengths = LENGTHS,
     ) -> None:
         """`cache` is the configuration's: it says what limits an account has. `remove_large` is told of messages that were
-        replaced, whose large content, beside the rows, is to go."""
+        replaced, whose large content, beside the rows, is to go; `suppresses` says whether a tenant has a list of suppressions."""
         self._database = database
         self._holder = holder
         self._lease = lease
@@ -81,6 +85,8 @@ class Queue:
         self._on_ready = on_ready
         self._on_open = on_open
         self._on_held = on_held
+        self._on_suppressed = on_suppressed
+        self._suppresses = suppresses
         self._remove_large = remove_large
         self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
@@ -99,7 +105,8 @@ class Queue:
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""
         limits, suspends = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
-        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends)), ahead=True)
+        suppresses = await self._suppresses(QueueKey.parse(queue_key).tenant)
+        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends, suppresses)), ahead=True)
 
     async def _look_up(self, queue_key: str) -> tuple[tuple[Limit, ...], bool]:
         """The limits of a queue, and whether its tenant has suspended anything."""
@@ -122,6 +129,8 @@ class Queue:
         held = await self._group.put(_Settle(settlement, settled_row(settlement, self._holder)), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
+        if settlement.suppressions:
+            self._on_suppressed(settlement.tenant)
         return held
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:

@@ -23,7 +23,7 @@ from storage.work import Lock, Values, Work, execute, fetch, fetch_one
 
 TRIES = 5
 """How often a client id is looked for that others take and let go meanwhile."""
-_UNTRIED = {RecipientState.QUEUED, RecipientState.HELD}
+_UNTRIED = {RecipientState.QUEUED, RecipientState.HELD, RecipientState.SUPPRESSED}
 _WAITING = {DeliveryState.READY, DeliveryState.HELD}
 
 

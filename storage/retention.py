@@ -5,7 +5,7 @@ by its primary key from its oldest end, which costs no index: what was removed i
 what stays behind (mail still open, or ended late) is looked at once a day.
 
 Nothing goes that is open; content goes only of messages that are closed; a message goes with its content; an idempotency key
-has an end of its own; an event stays while its message is open or somebody is
+and a suppression have ends of their own; an event stays while its message is open or somebody is
 still to be told of it.
 """
 
@@ -100,6 +100,8 @@ class Retention:
             self._anew_at = now + DAY
             self._content_after, self._message_after, self._event_after = "", "", 0
         while await self._unhurried(execute("forget_old_keys", {"now": now, "count": PAGE})) == PAGE:
+            pass
+        while await self._unhurried(execute("forget_old_suppressions", {"now": now, "count": PAGE})) == PAGE:
             pass
         spans = [term for term in (terms.content, terms.failed_content) if term is not None]
         if spans:

@@ -15,6 +15,7 @@ from relay.model.event import Event, EventKind
 from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import Message, MessageState, Priority, QueueId, Recipient, RecipientState, Source
 from relay.model.reply import Reply
+from relay.model.suppression import Suppression, SuppressionReason
 from relay.model.tenant import (
     Account,
     AccountKind,
@@ -22,6 +23,7 @@ from relay.model.tenant import (
     OnUnknown,
     RetrySettings,
     Scope,
+    SuppressOn,
     Tenant,
     TlsMode,
     Token,
@@ -211,8 +213,10 @@ def write_limits(limits: Limits) -> dict[str, object]:
     }
 
 
-def read_tenant(row: Row, domain_limits: Iterable[Row] = (), suspensions: Iterable[Row] = ()) -> Tenant:
-    """{tenant_columns}, with the rows of domain_limits and suspensions."""
+def read_tenant(
+    row: Row, domain_limits: Iterable[Row] = (), suspensions: Iterable[Row] = (), *, suppresses: bool = False
+) -> Tenant:
+    """{tenant_columns}, with the rows of domain_limits and suspensions, and whether it has suppressions."""
     key, name, default_account, created_at = row[:4]
     return Tenant(
         key,
@@ -224,6 +228,9 @@ def read_tenant(row: Row, domain_limits: Iterable[Row] = (), suspensions: Iterab
         {batch: bool(suspended) for batch, suspended in suspensions},
         read_retry(row[9]),
         row[10],
+        SuppressOn(row[11]),
+        row[12],
+        suppresses,
     )
 
 
@@ -237,6 +244,8 @@ def write_tenant(tenant: Tenant) -> dict[str, object]:
         **write_limits(tenant.limits),
         "retry": write_retry(tenant.retry),
         "duplicates_window": tenant.duplicates_window,
+        "suppress_on": tenant.suppress_on.value,
+        "suppress_for": tenant.suppress_for,
     }
 
 
@@ -245,6 +254,17 @@ def write_domain_limits(tenant: Tenant) -> list[tuple[object, ...]]:
     return [
         (tenant.id, domain, *write_limits(limits).values()) for domain, limits in sorted(tenant.domain_limits.items())
     ]
+
+
+def write_suppression(one: Suppression) -> tuple[object, ...]:
+    """`rows:` of put_suppressions."""
+    return one.tenant, one.address, one.reason.value, one.since, one.until, one.note, one.message
+
+
+def read_suppression(row: Row) -> Suppression:
+    """{suppression_columns}."""
+    tenant, address, reason, *facts = row
+    return Suppression(tenant, address, SuppressionReason(reason), *facts)
 
 
 def write_retry(retry: RetrySettings) -> str | None:

@@ -12,6 +12,7 @@ from relay.model.message import TRANSITIONS, DeliveryState, MessageState, Recipi
 from storage.limiting import end_slots, ended_by, released
 from storage.notices import ready_notes
 from storage.rows import write_attempt, write_event, write_reply
+from storage.suppressing import note_found
 from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, fetch_one, notify
 
 DeliveryKey = tuple[str, int]
@@ -80,6 +81,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         ],
         {one.message: derive_state(frozenset(c.state for c in one.recipients)) for one in first.values() if one.whole},
     )
+    yield from note_found([each for one in first.values() for each in one.suppressions], lease)
     ready = [(one.queue_key, one.due) for one in first.values() if one.state is DeliveryState.READY]
     ready += [(part.queue_key, one.due) for one in first.values() for part in one.parts]
     yield from notify(ready_notes(ready))

@@ -27,6 +27,7 @@ from storage.queue import HeldCallback, OpenCallback, Queue, ReadyCallback
 from storage.retention import Retention, Terms
 from storage.spool import Spool
 from storage.sqlite import open_sqlite
+from storage.suppressing import SuppressionList
 from storage.suspending import Suspensions
 from storage.windows import LENGTHS, Lengths
 from storage.work import Lock, Work, execute, fetch, fetch_one
@@ -52,6 +53,7 @@ class Store:
     directory: contracts.Directory
     commands: contracts.CommandLog
     suspensions: contracts.Suspensions
+    suppressions: contracts.SuppressionList
     feed: contracts.EventFeed
     is_new: bool
     """Nobody had put anything in when it was opened."""
@@ -77,6 +79,7 @@ class Store:
         self.commands = CommandLog(database)
         self.feed = Feed(database)
         self.suspensions = suspensions
+        self.suppressions = SuppressionList(database, directory, clock)
         self.is_new = is_new
         self._database = database
         self.clock = clock
@@ -326,6 +329,8 @@ async def _assemble(
         on_ready=tell_ready,
         on_open=tell_open,
         on_held=tell_held,
+        on_suppressed=directory.note_suppressing,
+        suppresses=directory.suppresses,
         remove_large=contents.remove,
         lengths=lengths,
     )

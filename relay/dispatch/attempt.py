@@ -9,6 +9,7 @@ from dataclasses import replace
 from relay.clock import MINUTE, SECOND, Clock, rfc3339
 from relay.contracts import Directory, MessageQueue
 from relay.delivery.courier import Courier
+from relay.dispatch.bounces import hard_bounces
 from relay.dispatch.breaker import Breaker
 from relay.dispatch.leases import Leases
 from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error, since
@@ -22,6 +23,7 @@ from relay.dispatch.untried import (
     put_back,
     settle_expired,
     settle_over_limit,
+    settle_suppressed,
 )
 from relay.dispatch.way import Way
 from relay.errors import NotFound, StoreUnavailable
@@ -114,6 +116,8 @@ class Attempter:
         now = self._clock.now()
         if delivery.message.expires_at is not None and delivery.message.expires_at <= now:
             return settle_expired(delivery, now)
+        if delivery.suppressed:
+            return settle_suppressed(delivery, now)
         # All that is looked up is looked up before anything is sent: what a server says must not wait for the store.
         owner = await self._directory.tenant(delivery.message.tenant)
         account = await self._directory.account(delivery.message.tenant, delivery.message.account)
@@ -144,6 +148,8 @@ class Attempter:
             retry = self._policy(account, owner)
         now = self._clock.now()
         settlement = settle_attempt(delivery, attempt, retry, account.on_unknown, now)
+        if bounced := hard_bounces(delivery, attempt, owner, now):
+            settlement = replace(settlement, suppressions=bounced)
         if way.breaker.is_closed:
             return settlement
         way.breaker = Breaker()

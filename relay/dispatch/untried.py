@@ -19,6 +19,7 @@ from relay.model.event import Event, EventKind, Facts
 from relay.model.message import DeliveryState, RecipientState
 from relay.model.queue_key import account_key_of
 from relay.model.reply import Reply
+from relay.model.suppression import suppressed_event
 from relay.model.tenant import Account
 
 
@@ -81,6 +82,24 @@ def settle_over_limit(delivery: LeasedDelivery, limit_key: str, now: int) -> Set
             for one in delivery.recipients
         ),
         events=tuple(event_of(delivery, EventKind.FAILED, now, one, facts) for one in delivery.recipients),
+    )
+
+
+def settle_suppressed(delivery: LeasedDelivery, now: int) -> Settlement:
+    """Untried: some recipients have come to stand on the tenant's list; the others are claimed anew, in their old place."""
+    why = dict(delivery.suppressed)
+    message = delivery.message
+    spared = [one for one in delivery.recipients if one.position in why]
+    return settlement_of(
+        delivery,
+        state=DeliveryState.DONE if len(spared) == len(delivery.recipients) else DeliveryState.READY,
+        due=delivery.due,
+        at=now,
+        recipients=tuple(
+            RecipientChange(one.position, RecipientState.SUPPRESSED, one.reply, one.category, one.attempts)
+            for one in spared
+        ),
+        events=tuple(suppressed_event(message.tenant, message.id, one.address, why[one.position], now) for one in spared),
     )
 
 

@@ -9,7 +9,16 @@ import asyncio
 from dataclasses import dataclass
 
 from relay.clock import Clock
-from relay.contracts import Accepted, ContentStore, ContentWriter, Directory, Handover, MessageQueue, Slot
+from relay.contracts import (
+    Accepted,
+    ContentStore,
+    ContentWriter,
+    Directory,
+    Handover,
+    MessageQueue,
+    Slot,
+    SuppressionList,
+)
 from relay.errors import NotFound, Refusal, Rejected
 from relay.intake.admission import Admission
 from relay.intake.controls import CONTROL_NAMES
@@ -18,6 +27,7 @@ from relay.intake.header import HeaderSection, read_header, scan_header
 from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
 from relay.intake.queue_id import QueueIds
 from relay.intake.submission import Submission
+from relay.intake.suppressing import spare_suppressed, with_suppressed
 from relay.intake.trace import missing_fields, trace_fields
 from relay.maillog import MailLog
 from relay.metrics import Metrics
@@ -63,6 +73,7 @@ class Intake:
         queue: MessageQueue,
         contents: ContentStore,
         directory: Directory,
+        suppressions: SuppressionList,
         handover: Handover,
         admission: Admission,
         clock: Clock,
@@ -73,6 +84,7 @@ class Intake:
         self._queue = queue
         self._contents = contents
         self._directory = directory
+        self._suppressions = suppressions
         self._handover = handover
         self._admission = admission
         self._clock = clock
@@ -224,7 +236,9 @@ class Intake:
         """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
         try:
             tenant = await self._sender(facts.tenant.id)  # it may have been suspended while the content was read
-        except Rejected:
+            if tenant.suppresses:
+                new = await spare_suppressed(new, self._suppressions)
+        except BaseException:  # nothing was committed
             await writer.discard()
             raise
         at_once = _may_go_at_once(new, tenant)
@@ -240,14 +254,16 @@ class Intake:
             raise
         if accepted.replayed:
             await writer.discard()
-        return accepted
+            return accepted
+        return with_suppressed(accepted, new) if tenant.suppresses else accepted
 
     def _follow_up(self, done: asyncio.Future[Accepted], new: NewMessage, slot: Slot | None) -> None:
         """Hand over what was committed, and tell of it."""
         fault = asyncio.CancelledError() if done.cancelled() else done.exception()
         if slot is None:
             # Where the store went away it may be committed all the same, and a look costs little.
-            self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
+            if new.is_open:
+                self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
         elif fault is None and not done.result().replayed:
             slot.start(_leased(new))
         elif fault is None or isinstance(fault, Rejected):
@@ -258,9 +274,8 @@ class Intake:
             self._tell(new, done.result())
 
     def _tell(self, new: NewMessage, accepted: Accepted) -> None:
-        if accepted.replaces is None:
-            self._admission.count(1)
-        else:
+        self._admission.count(new.is_open - (accepted.replaces is not None))
+        if accepted.replaces is not None:
             new = new.in_place_of(accepted.replaces)
         self._log.events(new.events)
         self._metrics.events(new.events)
@@ -270,7 +285,8 @@ class Intake:
 def _may_go_at_once(new: NewMessage, tenant: Tenant) -> bool:
     """Whether nothing but a connection is needed: what limits and suspension say is read from the store by a claim."""
     return (
-        new.delivery.due <= new.message.accepted_at
+        new.is_open
+        and new.delivery.due <= new.message.accepted_at
         and not tenant.limits.is_set
         and not tenant.domain_limits
         and not tenant.suspends(new.message.batch)
@@ -278,15 +294,16 @@ def _may_go_at_once(new: NewMessage, tenant: Tenant) -> bool:
 
 
 def _leased(new: NewMessage) -> LeasedDelivery:
+    waiting = new.waiting
     return LeasedDelivery(
         id=delivery_id(new.message.id, 1),
         message=new.message,
         queue_key=new.delivery.queue_key,
         attempt=1,
-        recipients=new.recipients,
+        recipients=waiting,
         content=new.content if isinstance(new.content, bytes) else None,
         due=new.delivery.due,
-        whole=True,
+        whole=len(waiting) == len(new.recipients),
     )
 
 

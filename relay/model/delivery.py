@@ -12,9 +12,10 @@ from enum import StrEnum
 from relay.model.address import Address
 from relay.model.event import Event, EventKind
 from relay.model.limit import Slots
-from relay.model.message import DeliveryState, Message, QueueId, Recipient, RecipientState
+from relay.model.message import DeliveryState, Message, MessageState, QueueId, Recipient, RecipientState
 from relay.model.quick import quick
 from relay.model.reply import Reply
+from relay.model.suppression import Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,16 @@ class NewMessage:
         delivery = NewDelivery(self.delivery.queue_key, self.delivery.due, leased=True)
         return NewMessage(self.message, self.recipients, self.content, delivery, self.events, self.key)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody is to be sent to: where all recipients are suppressed there is no delivery."""
+        return self.message.state is MessageState.OPEN
+
+    @property
+    def waiting(self) -> tuple[Recipient, ...]:
+        """Those to be sent to."""
+        return tuple(one for one in self.recipients if one.state is RecipientState.QUEUED)
+
     def in_place_of(self, other: QueueId) -> NewMessage:
         """The same as an edit of one that is still queued, as its events tell."""
         at, tenant = self.message.accepted_at, self.message.tenant
@@ -92,6 +103,8 @@ class LeasedDelivery:
     """The key of a limit that is reached and rejects: it is not to be attempted, but failed."""
     whole: bool = False
     """Known to be for all recipients of its message: what becomes of them is what becomes of the message."""
+    suppressed: tuple[tuple[int, Suppression], ...] = ()
+    """Recipients, by position, that were put on the tenant's list after the message was accepted, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +276,8 @@ class Settlement:
     """Recipients that leave it for deliveries of their own, ready and due as it is."""
     whole: bool = False
     """`recipients` are all that the message has: their states give its state, and nobody need read it from the rows."""
+    suppressions: tuple[Suppression, ...] = ()
+    """Addresses that are to be sent to no more."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

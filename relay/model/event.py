@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     HELD = "held"
     RELEASED = "released"
     REROUTED = "rerouted"
+    SUPPRESSED = "suppressed"  # the tenant must not send to the recipient
     UNKNOWN = "unknown"
     CAPTURED = "captured"
     ACCOUNT_PAUSED = "account_paused"  # its own fault: its mail waits

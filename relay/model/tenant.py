@@ -59,6 +59,17 @@ class RetrySettings:
 INHERIT = RetrySettings()
 
 
+class SuppressOn(StrEnum):
+    """What puts an address on its tenant's list of suppressions by itself."""
+
+    NEVER = "never"
+    HARD_BOUNCE = "hard_bounce"  # the next hop refused the recipient for good: there is no such mailbox
+
+
+SUPPRESS_FOR = 30 * 86_400_000_000
+"""How long a hard bounce counts (µs): mailboxes are made again, and receivers make mistakes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """An organisation that shares the instance."""
@@ -78,6 +89,11 @@ class Tenant:
     duplicates_window: int | None = None
     """Within which time (µs) a message without an idempotency key is taken to be one with another of the same Message-ID,
     envelope and content; None: never."""
+    suppress_on: SuppressOn = SuppressOn.HARD_BOUNCE
+    suppress_for: int | None = SUPPRESS_FOR
+    """How long (µs) such an address stays on the list; None: for good."""
+    suppresses: bool = False
+    """Whether there is anything on its list: else nobody need look there."""
 
     def suspends(self, batch: str | None) -> bool:
         """Whether a message of `batch` must wait."""

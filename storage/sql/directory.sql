@@ -21,7 +21,8 @@ UPDATE settings SET value = value WHERE name = 'configuration_version';
 SELECT 1 WHERE EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM accounts);
 
 -- {tenant_columns}: in the order of rows.read_tenant
-id, name, default_account, created_at, per_minute, per_hour, per_day, limit_unit, on_limit, retry, duplicates_window
+id, name, default_account, created_at, per_minute, per_hour, per_day, limit_unit, on_limit, retry, duplicates_window,
+suppress_on, suppress_for
 
 -- tenant: one
 SELECT {tenant_columns} FROM tenants WHERE id = :tenant;
@@ -51,7 +52,7 @@ SELECT {tenant_columns} FROM tenants ORDER BY id;
 INSERT INTO tenants ({tenant_columns})
 VALUES (
     :id, :name, :default_account, :created_at, :per_minute, :per_hour, :per_day, :limit_unit, :on_limit, :retry,
-    :duplicates_window
+    :duplicates_window, :suppress_on, :suppress_for
 )
 ON CONFLICT DO NOTHING;
 
@@ -65,7 +66,9 @@ UPDATE tenants SET
     limit_unit = :limit_unit,
     on_limit = :on_limit,
     retry = :retry,
-    duplicates_window = :duplicates_window
+    duplicates_window = :duplicates_window,
+    suppress_on = :suppress_on,
+    suppress_for = :suppress_for
 WHERE id = :id;
 
 -- set_default_account: of a tenant

@@ -39,6 +39,8 @@ HOT = {
     "events_of": ("events_by_message",),
     "feed_of_message": ("events_by_message",),
     "attempts_of": ("attempts_by_message",),
+    "list_suppressions_by_reason": ("suppressions_by_reason",),
+    "forget_old_suppressions": ("suppressions_by_end",),
 }
 """Statements and the index that each must use."""
 POINTED = (
@@ -78,9 +80,15 @@ POINTED = (
     "give_up_client_ids",
     "pending_of_batch",
     "delete_some_events",
+    "suppresses",
+    "suppressed",
+    "suppression",
+    "list_suppressions",
+    "delete_suppression",
+    "delete_some_suppressions",
 )
 """Statements that go by a primary key and never read a table from end to end."""
-TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots|idempotency_keys)"
+TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots|idempotency_keys|suppressions)"
 
 
 def used_names() -> set[str]:

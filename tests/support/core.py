@@ -254,6 +254,7 @@ def _assemble(
         queue=queue,
         contents=store.contents,
         directory=directory,
+        suppressions=store.suppressions,
         handover=dispatcher,
         admission=admission,
         clock=clock,
