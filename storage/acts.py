@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.errors import Conflict, Invalid, Violation
 from relay.model.act import Act, WhyNot
@@ -21,6 +21,7 @@ from storage.notices import ready_notes
 from storage.retention import ROWS
 from storage.rows import read_message, read_recipient
 from storage.settling import Change, change_recipients
+from storage.suppressing import find_suppressed
 from storage.work import Lock, Work, execute, fetch, fetch_one, notify
 
 _WAITING = frozenset({RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.UNKNOWN})
@@ -32,6 +33,7 @@ _SAID = {
     WhyNot.NOTHING: "message {} has no recipient left to {}",
     WhyNot.OPEN: "message {} is not closed: cancel it, or wait for it",
     WhyNot.SAME_ACCOUNT: "message {} goes by that account already",
+    WhyNot.SUPPRESSED: "message {} failed for recipients that are on the list of suppressions: take them off it first",
     WhyNot.NO_CONTENT: "the content of message {} is gone, it was kept long enough: hand it in again",
 }
 
@@ -72,6 +74,8 @@ class Standing:
     """Each with the number of its delivery."""
     deliveries: Mapping[int, Delivery]
     has_content: bool
+    suppressed: frozenset[str] = frozenset()
+    """Recipients that are on the tenant's list of suppressions, where that matters."""
 
     def is_under_way(self, number: int) -> bool:
         """Whether a delivery is being attempted."""
@@ -153,6 +157,9 @@ def _retry(standing: Standing, order: Order, doing: Doing) -> Doing | WhyNot:
         return _why_not(standing)
     if not standing.has_content:
         return WhyNot.NO_CONTENT
+    chosen = [(one, number) for one, number in chosen if one.address not in standing.suppressed]
+    if not chosen:
+        return WhyNot.SUPPRESSED
     stopped = [(one, number) for one, number in chosen if one.state in _STOPPED]
     _pass(standing, stopped, RecipientState.QUEUED, EventKind.RELEASED, order.at, doing)
     return _move(standing, chosen, DeliveryState.READY, order.at, doing)
@@ -258,12 +265,22 @@ def judge(tenant: str | None, messages: Sequence[QueueId], order: Order) -> Work
         of = standing.message.tenant
         if order.act is Act.REROUTE and of not in targets:
             targets[of] = yield from _target(of, order.account)
+        if order.act is Act.RETRY:
+            standing = yield from _with_suppressed(standing, order.at)
         decided = decide(standing, order, targets.get(of))
         if isinstance(decided, Doing):
             performed.done[standing.message.id] = decided
         else:
             performed.not_done[standing.message.id] = decided
     return performed
+
+
+def _with_suppressed(standing: Standing, at: int) -> Work[Standing]:
+    """What has failed for an address that is on the list would only come to stand as suppressed."""
+    of = standing.message.tenant
+    stopped = [one.address for one, _ in standing.within_reach(_STOPPED)]
+    found = yield from find_suppressed({of: stopped}, {"now": at})
+    return replace(standing, suppressed=frozenset(found.get(of, ())))
 
 
 def perform(tenant: str | None, messages: Sequence[QueueId], order: Order) -> Work[Performed]:

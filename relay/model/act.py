@@ -23,4 +23,5 @@ class WhyNot(StrEnum):
     NOTHING = "nothing"  # no recipient is in a state for it
     OPEN = "open"  # it cannot be deleted yet
     SAME_ACCOUNT = "same_account"  # it goes by that account already
+    SUPPRESSED = "suppressed"  # whom it would be sent to again is on the list of suppressions
     NO_CONTENT = "no_content"  # its content was kept long enough and is gone
