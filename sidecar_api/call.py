@@ -19,6 +19,8 @@ from sidecar_api.coding import Pieces
 from sidecar_api.schemas.fields import Reading
 from sidecar_api.services import Services
 
+ADDRESS = re.compile(r"[^\x00-\x20@]{0,64}@[^\x00-\x20@]{1,253}")
+"""What can be an address or a domain on a list of suppressions."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

@@ -34,6 +34,7 @@ Page = TypeVar("Page")
 
 _PIECE = 1024 * 1024
 _MERGE_PATCH = "application/merge-patch+json"
+_RFC822 = "message/rfc822"
 
 
 class ApiError(Exception):
@@ -145,15 +146,23 @@ class Client:
         query: Query | None = None,
         json: object = None,
         body: bytes | AsyncIterable[bytes] | None = None,
+        media: str = _RFC822,
         if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> T:
-        """Do it, and what it answers: `json` is a body to be encoded, `body` one of octets (message/rfc822).
+        """Do it, and what it answers: `json` is a body to be encoded, `body` one of octets, of type `media`.
 
         ApiError for a problem, Unreachable where there was no answer.
         """
         answer = await self.exchange(
-            operation, *ids, query=query, json=json, body=body, if_match=if_match, idempotency_key=idempotency_key
+            operation,
+            *ids,
+            query=query,
+            json=json,
+            body=body,
+            media=media,
+            if_match=if_match,
+            idempotency_key=idempotency_key,
         )
         return answer.body
 
@@ -164,6 +173,7 @@ class Client:
         query: Query | None = None,
         json: object = None,
         body: bytes | AsyncIterable[bytes] | None = None,
+        media: str = _RFC822,
         if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer[T]:
@@ -174,7 +184,7 @@ class Client:
             headers["Content-Type"] = _MERGE_PATCH if operation.method == "PATCH" else "application/json"
             body = orjson.dumps(json)
         elif body is not None:
-            headers["Content-Type"] = "message/rfc822"
+            headers["Content-Type"] = media
         return await self._exchange(operation.method, operation.url(*ids), query, body, headers)
 
     async def request(
@@ -188,7 +198,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """The same by method and path, for what has no operation: the parsed JSON, or None where there is none."""
-        kind = "application/json" if json is not None else "message/rfc822"
+        kind = "application/json" if json is not None else _RFC822
         octets = body if json is None else orjson.dumps(json)
         named = {**({} if octets is None else {"Content-Type": kind}), **(headers or {})}
         return (await self._exchange(method, path, query, octets, named)).body

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from relay.intake.controls import BATCH
 from relay.model.tenant import IDENTIFIER, USERNAME
+from sidecar_api.call import ADDRESS
 from sidecar_api.problems import MEDIA_TYPE
 from sidecar_api.shapes import Json
 
@@ -90,7 +91,7 @@ def headers(*names: str) -> Json:
 
 def path_parameter(name: str) -> Json:
     """A part of a path: what cannot be an id is not found."""
-    pattern = {"username": USERNAME, "batch": BATCH}.get(name, IDENTIFIER)
+    pattern = {"username": USERNAME, "batch": BATCH, "address": ADDRESS}.get(name, IDENTIFIER)
     return {
         "name": name,
         "in": "path",

@@ -139,7 +139,8 @@ def _request_body(route: Route, shapes: Mapping[type, Json]) -> Json:
         content: Json = {"schema": {"type": "string", "contentMediaType": route.media}, "example": _RAW_EXAMPLE}
     else:
         content = {"schema": shapes[route.body], "example": example_of(route.body)}
-    return {"required": True, "content": dict.fromkeys(route.media_types, content)}
+    also = {media: {"schema": {"type": "string"}, "example": text} for media, text in route.also.items()}
+    return {"required": True, "content": dict.fromkeys(route.media_types, content) | also}
 
 
 def _query_parameters(query: type[BaseModel]) -> list[Json]:
@@ -180,8 +181,9 @@ def _responses(route: Route, shapes: Mapping[type, Json]) -> Json:
     responses: Json = {}
     for status, out in sorted(route.answers.items()):
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers(*_header_names(route, status))}
-        if isinstance(out, str):
-            response["content"] = {out: {"schema": {"type": "string"}}}
+        if isinstance(out, str | tuple):
+            kinds = (out,) if isinstance(out, str) else out
+            response["content"] = {kind: {"schema": {"type": "string"}} for kind in kinds}
         elif out is dict:
             response["content"] = {JSON: {"schema": {"type": "object"}}}
         elif out is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         events,
         explain,
         instance,
+        suppressions,
         suspensions,
         tenants,
         tokens,
@@ -69,6 +70,15 @@ LIST_EVENTS: Operation[events.FeedOut] = Operation("GET", "/v1/events")
 LIST_BATCHES: Listing[suspensions.BatchesOut, suspensions.BatchStandingOut] = Listing("GET", "/v1/batches")
 SUSPEND_BATCH: Operation[suspensions.SuspensionOut] = Operation("POST", "/v1/batches/{batch}/suspend")
 RESUME_BATCH: Operation[suspensions.SuspensionOut] = Operation("POST", "/v1/batches/{batch}/resume")
+
+LIST_SUPPRESSIONS: Listing[suppressions.SuppressionsOut, suppressions.SuppressionOut] = Listing(
+    "GET", "/v1/suppressions"
+)
+ADD_SUPPRESSION: Operation[suppressions.SuppressionOut] = Operation("POST", "/v1/suppressions")
+IMPORT_SUPPRESSIONS: Operation[suppressions.ImportedOut] = Operation("POST", "/v1/suppressions/import")
+EXPORT_SUPPRESSIONS: Operation[bytes] = Operation("GET", "/v1/suppressions/export")
+SHOW_SUPPRESSION: Operation[suppressions.SuppressionOut] = Operation("GET", "/v1/suppressions/{address}")
+DELETE_SUPPRESSION: Operation[None] = Operation("DELETE", "/v1/suppressions/{address}")
 
 LIST_TENANTS: Listing[tenants.TenantsOut, tenants.TenantOut] = Listing("GET", "/v1/tenants")
 ADD_TENANT: Operation[tokens.IssuedTokenOut] = Operation("POST", "/v1/tenants")

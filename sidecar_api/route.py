@@ -7,7 +7,7 @@ The rows stand in `sidecar_api/routes/`, one module for each resource. The appli
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -18,8 +18,8 @@ from sidecar_api.schemas.patch import MERGE_PATCH, Patch
 from sidecar_api.schemas.queries import NoQuery, TenantQuery
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-Answers = Mapping[int, type | str | None]
-"""By status: the shape of the JSON, a media type, or None where there is no body."""
+Answers = Mapping[int, type | str | tuple[str, ...] | None]
+"""By status: the shape of the JSON, a media type or several, or None where there is no body."""
 
 JSON = "application/json"
 RFC822 = "message/rfc822"
@@ -44,6 +44,8 @@ class Route:
     body: type[BaseModel] | None = None
     media: str = JSON
     """Of the body."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Further media types of the body, each with an example; its handler reads them itself."""
     reads_itself: bool = False
     """The handler reads the body: item by item, or streamed."""
     idempotent: bool = False
@@ -62,7 +64,7 @@ class Route:
     @property
     def media_types(self) -> tuple[str, ...]:
         """What its body may be sent as."""
-        return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media,)
+        return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media, *self.also)
 
     @property
     def audited(self) -> bool:
@@ -87,7 +89,7 @@ class Group:
 def get(
     path: str,
     handler: Handler,
-    out: type | str,
+    out: type | str | tuple[str, ...],
     summary: str,
     *,
     access: Access = Access.READ,

@@ -18,6 +18,7 @@ from relay.contracts import (
     EventFeed,
     Explainer,
     MessageArchive,
+    SuppressionList,
     Suspensions,
 )
 from relay.intake.submission import Submission
@@ -52,6 +53,7 @@ class Services:
     directory: Directory
     commands: CommandLog
     suspensions: Suspensions
+    suppressions: SuppressionList
     feed: EventFeed
     probe: AccountProbe
     explainer: Explainer

@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "messages": ("messages", "Messages: what became of them."),
         "batches": ("batches", "Batches: messages with one batch code."),
         "events": ("events", "Events: what happened, of all messages in one order."),
+        "suppressions": ("suppressions", "Suppressions: to whom a tenant must not send."),
         "queue": ("queue", "The queue: how it stands."),
     },
     "Who and how": {

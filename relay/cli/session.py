@@ -67,11 +67,14 @@ class Session:
         query: Query | None = None,
         json: object = None,
         body: bytes | None = None,
+        media: str = "message/rfc822",
         idempotency_key: str | None = None,
     ) -> T:
         """One operation, and what it answers."""
         return self.run(
-            lambda api: api.call(operation, *ids, query=query, json=json, body=body, idempotency_key=idempotency_key)
+            lambda api: api.call(
+                operation, *ids, query=query, json=json, body=body, media=media, idempotency_key=idempotency_key
+            )
         )
 
     def stream(self, operation: Operation[Any], *ids: str, query: Query | None = None) -> None:

@@ -28,6 +28,9 @@ SETTINGS = (
     *RETRY,
     Setting("--duplicates-window", "duplicates_window",
             "The same Message-ID, envelope and content within it is one message, such as 10m.", "TIME"),
+    Setting("--suppress-on", "suppress_on", "What puts an address on the list of suppressions.", None,
+            click.Choice(["never", "hard_bounce"]), kept=True),
+    Setting("--suppress-for", "suppress_for", "For how long, such as 30d; cleared: for good.", "TIME"),
 )  # fmt: skip
 LATER = Setting("--default-account", "default_account", "By which its mail goes that names none.", "ACCOUNT")
 

@@ -12,7 +12,7 @@ from relay.errors import Invalid, NotFound, Violation
 from relay.intake.controls import read_identifier
 from relay.intake.submission import Principal, Submission, Trace
 from relay.model.envelope import Envelope
-from relay.model.message import MessageState, RecipientState, Source
+from relay.model.message import RecipientState, Source, derive_state
 from sidecar_api.auth import tenant_to_send_for
 from sidecar_api.call import Call, answer
 from sidecar_api.schemas import views
@@ -72,11 +72,13 @@ async def submitted(
             return views.submitted_out(await call.services.archive.message(tenant, accepted.id))
         except NotFound:  # its retention ended after its key was looked up
             pass
+    suppressed = accepted.suppressed
+    states = [RecipientState.SUPPRESSED if a in suppressed else RecipientState.QUEUED for a in envelope.recipients]
     out = views.SubmittedOut(
         id=accepted.id,
         client_id=client_id,
-        state=MessageState.OPEN,
-        recipients=[views.RecipientState(address=a, state=RecipientState.QUEUED) for a in envelope.recipients],
+        state=derive_state(frozenset(states)),
+        recipients=[views.RecipientState(address=a, state=s) for a, s in zip(envelope.recipients, states, strict=True)],
     )
     if accepted.replaces is not None:
         out["replaces"] = accepted.replaces

@@ -17,6 +17,7 @@ from sidecar_api.routes import (
     instance,
     messages,
     submissions,
+    suppressions,
     tenants,
     tokens,
 )
@@ -26,6 +27,7 @@ GROUPS: tuple[Group, ...] = (
     messages.GROUP,
     batches.GROUP,
     events.GROUP,
+    suppressions.GROUP,
     tenants.GROUP,
     accounts.GROUP,
     credentials.GROUP,

@@ -285,6 +285,7 @@ def _sendable(value: str) -> str:
     return value
 
 
+Printable = Annotated[str, AfterValidator(_printable)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Secret = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sendable)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from relay.compose.mailbox import parse_mailbox
 from relay.intake.controls import read_identifier, read_metadata, read_tags
-from relay.model.address import Address, parse_address
+from relay.model.address import MAX_ADDRESS, Address, parse_address
 from relay.model.event import EventKind
 from relay.model.message import MessageState
+from relay.model.suppression import SuppressionReason
 from sidecar_api.schemas.fields import AccountRef, BatchName, ClientId, Identifier, PriorityIn, SenderIn, Strict, TimeIn
 
 MAX_PAGE = 100
@@ -55,6 +56,20 @@ def _kind(value: object) -> EventKind:
         raise ValueError(f"must be one of {', '.join(EventKind)}") from None
 
 
+def _start(value: object) -> str:
+    text = _one(value)
+    if not text.isprintable() or len(text) > MAX_ADDRESS:
+        raise ValueError("is no address, nor the beginning of one")
+    return text
+
+
+def _reason(value: object) -> SuppressionReason:
+    try:
+        return SuppressionReason(_one(value))
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(SuppressionReason)}") from None
+
+
 def _tags(value: object) -> list[str]:
     return list(read_tags(",".join(value) if isinstance(value, list) else _one(value)))
 
@@ -85,6 +100,10 @@ _Limit = Annotated[int, PlainValidator(_limit), schema_of(type="integer", minimu
 _Sequence = Annotated[int, PlainValidator(_sequence), schema_of(type="string", pattern=r"^\d{1,18}$")]
 _Operation = Annotated[str, BeforeValidator(_one), Field(pattern=r"^[a-z_]{1,64}$", examples=["change_account"])]
 _Flag = Annotated[bool, PlainValidator(_flag), schema_of(type="boolean")]
+
+
+_Start = Annotated[str, PlainValidator(_start), schema_of(type="string", maxLength=MAX_ADDRESS)]
+_Reason = Annotated[SuppressionReason, PlainValidator(_reason), schema_of(enum=list(SuppressionReason))]
 
 
 class NoQuery(Strict):
@@ -177,6 +196,30 @@ class EventsQuery(TenantQuery):
     """Of this message."""
     limit: _Limit = DEFAULT_PAGE
     """Of a page."""
+
+
+class SuppressionsFilterQuery(TenantQuery):
+    """Filters, all of which must hold."""
+
+    reason: _Reason | None = None
+    """For this reason."""
+    prefix: _Start | None = None
+    """Whose address begins so, in lower case; `@` finds domains."""
+
+
+class SuppressionsQuery(SuppressionsFilterQuery):
+    """The same, with `cursor`: the `next_cursor` of the page before."""
+
+    cursor: _Start | None = None
+    limit: _Limit = DEFAULT_PAGE
+    """Of a page."""
+
+
+class SuppressionsExportQuery(SuppressionsFilterQuery):
+    """The same, and how it is to be written."""
+
+    format: Annotated[Literal["csv", "jsonl"], BeforeValidator(_one)] = "csv"
+    """`csv`, with a line of names, or `jsonl`, an object a line."""
 
 
 class PurgeQuery(Strict):

@@ -29,7 +29,7 @@ def named() -> dict[str, Operation[typing.Any]]:
 
 def answer_of(route: Route) -> object:
     shape = next(shape for status, shape in route.answers.items() if 200 <= status <= 299)
-    return bytes if isinstance(shape, str) else type(None) if shape is None else shape
+    return bytes if isinstance(shape, str | tuple) else type(None) if shape is None else shape
 
 
 def test_every_route_has_an_operation() -> None:

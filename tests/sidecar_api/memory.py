@@ -36,6 +36,7 @@ from relay.model.message import (
     RecipientState,
 )
 from relay.model.reply import Reply
+from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter, against
 from relay.model.tenant import Account, Credential, Tenant, Token
 
 NOW = 1_767_225_600_000_000
@@ -383,6 +384,46 @@ class Suspensions:
 
     async def finish(self) -> None:
         """Nothing is left."""
+
+
+@dataclass
+class MemorySuppressions:
+    """Lists of the tenants that there are."""
+
+    directory: MemoryDirectory
+    entries: dict[tuple[str, str], Suppression] = field(default_factory=dict)
+
+    async def find(self, tenant: str, addresses: Sequence[str]) -> Found:
+        """By address and domain."""
+        return against(addresses, {address: one for (of, address), one in self.entries.items() if of == tenant})
+
+    async def suppressions(self, wanted: SuppressionFilter) -> Sequence[Suppression]:
+        """By reason, beginning and cursor."""
+        found = [
+            one
+            for (tenant, address), one in sorted(self.entries.items())
+            if tenant == wanted.tenant and address > wanted.after and address.startswith(wanted.prefix)
+            and wanted.reason in {None, one.reason}
+        ]
+        return found[: wanted.limit]
+
+    async def suppression(self, tenant: str, address: str) -> Suppression:
+        """Exactly this."""
+        if (tenant, address) not in self.entries:
+            raise NotFound(f"{address} is not there")
+        return self.entries[tenant, address]
+
+    async def put(self, tenant: str, entries: Sequence[Suppression]) -> Imported:
+        """One after the other."""
+        await self.directory.tenant(tenant)
+        added = len({one.address for one in entries} - {address for of, address in self.entries if of == tenant})
+        self.entries |= {(tenant, one.address): one for one in entries}
+        return Imported(added, 0, len(entries) - added)
+
+    async def remove(self, tenant: str, address: str) -> None:
+        """Exactly this."""
+        await self.suppression(tenant, address)
+        del self.entries[tenant, address]
 
 
 class Probe:

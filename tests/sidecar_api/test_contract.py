@@ -30,6 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from sidecar_api.auth import Access
+from sidecar_api.resources.suppression_rows import EXAMPLES
 from sidecar_api.route import RFC822, Route
 from sidecar_api.routes import ROUTES
 from tests.support.relay_process import RelayProcess, relay_directory
@@ -79,8 +80,14 @@ schemathesis.openapi.media_type(
     ),
 )
 
+for _media, _example in EXAMPLES.items():
+    schemathesis.openapi.media_type(
+        _media,
+        st.one_of(st.just(_example), st.text(st.characters(exclude_categories=["Cs"]), max_size=200)).map(str.encode),
+    )
 
-@schemathesis.serializer(RFC822)
+
+@schemathesis.serializer(RFC822, *EXAMPLES)
 def _as_it_is(ctx: object, value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
@@ -138,6 +145,7 @@ class Stage:
         surface.make("/v1/accounts", {"id": "keep", "kind": "capture", "default": True}, self.token)
         surface.make("/v1/credentials", {"username": f"user-{self.tenant}"}, self.token)
         surface.make("/v1/messages", MESSAGE, self.token)
+        surface.make("/v1/suppressions", {"address": "gone@b.example"}, self.token)
         self.spare = surface.make("/v1/tokens", {"name": "spare"}, self.token)["id"]
 
     @property

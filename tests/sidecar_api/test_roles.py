@@ -44,6 +44,8 @@ async def address(door: Door, route: Route, caller: str, *, owner: str = "a") ->
     if route.name == "purge_commands":
         query = "?before=%2B1s"
     path = route.path
+    if "{address}" in path:
+        await door.ask("POST", f"/v1/suppressions?tenant={owner}", "admin", json={"address": "gone@a.example"})
     if path.startswith("/v1/messages/{id}"):
         made = await door.ask("POST", f"/v1/messages?tenant={owner}", "admin", json=MESSAGE)
         path = path.replace("{id}", made.json["id"])
@@ -51,7 +53,8 @@ async def address(door: Door, route: Route, caller: str, *, owner: str = "a") ->
     for prefix, name in names.items():
         if path.startswith(prefix):
             path = path.replace("{id}", name)
-    return path.replace("{username}", f"user-{owner}").replace("{batch}", "spring") + query
+    path = path.replace("{username}", f"user-{owner}").replace("{batch}", "spring")
+    return path.replace("{address}", "gone@a.example") + query
 
 
 def expected(route: Route, caller: str) -> int | None:
@@ -103,7 +106,7 @@ async def test_a_foreign_thing_is_as_one_that_is_missing(door: Door, route: Rout
         door,
         route,
         "b-all",
-        path=route.path.replace("{id}", "missing").replace("{username}", "nobody"),
+        path=route.path.replace("{id}", "missing").replace("{username}", "nobody").replace("{address}", "no@a.example"),
     )
     assert foreign[0] == missing[0] == 404
     if issubclass(route.query, TenantQuery):

@@ -56,6 +56,7 @@ async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | 
                 directory=core.store.directory,
                 commands=core.store.commands,
                 suspensions=core.store.suspensions,
+                suppressions=core.store.suppressions,
                 feed=core.store.feed,
                 probe=Probe(),
                 explainer=core.explainer,
