@@ -38,7 +38,9 @@ def accept_messages(news: Sequence[NewMessage], lease: Values) -> Work[Sequence[
         Execute("insert_events", given=[write_event(event) for new in kept for event in new.events]),
     )
     yield from notify(
-        ready_notes([(new.delivery.queue_key, new.delivery.due) for new in kept if new.is_open and not new.delivery.leased])
+        ready_notes(
+            [(new.delivery.queue_key, new.delivery.due) for new in kept if new.is_open and not new.delivery.leased]
+        )
     )
     return [answers.get(new.message.id) or Accepted(new.message.id) for new in news]
 

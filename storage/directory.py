@@ -207,7 +207,6 @@ class Directory:
             self._peers.note_change()
         self.cache.forget()
 
-
     async def _one(self, statement: str, values: Values, read: Callable[[Row], T]) -> T | None:
         row = await self._database.read(fetch_one(statement, values))
         return None if row is None else read(row)

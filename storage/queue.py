@@ -76,7 +76,8 @@ class Queue:
         lengths: Lengths = LENGTHS,
     ) -> None:
         """`cache` is the configuration's: it says what limits an account has. `remove_large` is told of messages that were
-        replaced, whose large content, beside the rows, is to go; `suppresses` says whether a tenant has a list of suppressions."""
+        replaced, whose large content, beside the rows, is to go; `suppresses` says whether a tenant has a list of
+        suppressions."""
         self._database = database
         self._holder = holder
         self._lease = lease

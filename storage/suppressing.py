@@ -96,7 +96,7 @@ def _put(tenant: str, entries: Sequence[Suppression], now: Values) -> Work[Impor
 
 
 def _tell_first(tenants: Collection[str]) -> Work[None]:
-    """Have other instances look again at tenants of which they know that there is no list. Two first ones may both say so."""
+    """Have other instances look again at tenants that had nothing on their list, as far as is seen from here."""
     for tenant in sorted(tenants):
         if (yield from fetch_one("suppresses", {"tenant": tenant})) is None:
             yield from notify([CHANGED])

@@ -49,7 +49,7 @@ def list_(session: Session, /, tenant: str | None, **given: Any) -> None:
 @click.option("--note", metavar="TEXT", help="For people.")
 @click.option("--until", metavar="TIME", help="When it ends (RFC 3339, or +30d); else never.")
 @verb
-def add(session: Session, address: str, tenant: str | None, **said: Any) -> None:
+def add(session: Session, /, address: str, tenant: str | None, **said: Any) -> None:
     """Send no more to an address, or to a whole domain as @example.net."""
     body = without_nothing({"address": address, **said})
     query = {"tenant": _whose(session, tenant)}

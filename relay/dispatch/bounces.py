@@ -36,9 +36,7 @@ def hard_bounces(delivery: LeasedDelivery, attempt: Attempt, owner: Tenant, now:
 
 
 def _is_hard(outcome: RecipientOutcome) -> bool:
-    return (
-        outcome.verdict is Verdict.FAILED and outcome.category is Category.MAILBOX and outcome.phase is Phase.RCPT
-    )
+    return outcome.verdict is Verdict.FAILED and outcome.category is Category.MAILBOX and outcome.phase is Phase.RCPT
 
 
 def _note(outcome: RecipientOutcome) -> str | None:

@@ -99,7 +99,9 @@ def settle_suppressed(delivery: LeasedDelivery, now: int) -> Settlement:
             RecipientChange(one.position, RecipientState.SUPPRESSED, one.reply, one.category, one.attempts)
             for one in spared
         ),
-        events=tuple(suppressed_event(message.tenant, message.id, one.address, why[one.position], now) for one in spared),
+        events=tuple(
+            suppressed_event(message.tenant, message.id, one.address, why[one.position], now) for one in spared
+        ),
     )
 
 

@@ -31,9 +31,7 @@ def _without(new: NewMessage, found: Found) -> NewMessage:
         if one.address in found
     )
     state = derive_state(frozenset(one.state for one in recipients))
-    return replace(
-        new, message=replace(message, state=state), recipients=recipients, events=(*new.events, *events)
-    )
+    return replace(new, message=replace(message, state=state), recipients=recipients, events=(*new.events, *events))
 
 
 def with_suppressed(accepted: Accepted, new: NewMessage) -> Accepted:

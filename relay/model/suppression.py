@@ -46,13 +46,12 @@ class Suppression:
     """The id of the message that brought it about."""
 
     def says_the_same(self, other: Suppression) -> bool:
-        """Whatever the times at which they were said."""
-        return (self.reason, self.until, self.note, self.message) == (
-            other.reason,
-            other.until,
-            other.note,
-            other.message,
-        )
+        """Whenever they were said; times count to the millisecond, as they are shown."""
+        return self._said == other._said
+
+    @property
+    def _said(self) -> tuple[object, ...]:
+        return self.reason, None if self.until is None else self.until // 1000, self.note, self.message
 
 
 Found = Mapping[str, Suppression]
@@ -99,7 +98,9 @@ def keys_of(address: str) -> tuple[str, str]:
 
 def _domain_key(address: str) -> str:
     domain = address.rpartition("@")[2]
-    return "@" + ".".join(_u_label(label) if label[:4].lower() == _ACE else _folded(label) for label in domain.split("."))
+    return "@" + ".".join(
+        _u_label(label) if label[:4].lower() == _ACE else _folded(label) for label in domain.split(".")
+    )
 
 
 def _folded(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Many suppressions at once: as JSON, as JSON lines or as CSV; each row is taken or refused by itself, in small transactions.
+"""Many suppressions at once, as JSON, JSON lines or CSV: each row is taken or refused by itself, in small transactions.
 
 CSV (RFC 4180) has a line of names first, of which `address` is one; without such a line the first column is the address and
 nothing else is read, so that a bare list of addresses will do.
@@ -88,7 +88,7 @@ def _rows(call: Call, reading: Reading) -> Iterable[Row]:
         case "text/csv":
             return _csv_rows(_text(call.octets))
         case "application/x-ndjson":
-            lines = [(n, line) for n, line in enumerate(call.octets.split(b"\n"), 1) if line.strip()]
+            lines: list[Row] = [(n, line) for n, line in enumerate(call.octets.split(b"\n"), 1) if line.strip()]
             return _bounded(lines)
     return list(enumerate(read_json(call.octets, shapes.LooseImport, reading).items, 1))
 
@@ -118,7 +118,9 @@ def _csv_rows(text: str) -> list[Row]:
     if "address" not in names:
         return _bounded([(n, {"address": cells[0].strip()}) for n, cells in (first, *lines)])
     if unknown := [name for name in names if name not in COLUMNS]:
-        raise Invalid(Violation("", f"line {number} names a column {unknown[0][:64]!r}: known are {', '.join(COLUMNS)}"))
+        raise Invalid(
+            Violation("", f"line {number} names a column {unknown[0][:64]!r}: known are {', '.join(COLUMNS)}")
+        )
     return _bounded([(n, _named(names, cells)) for n, cells in lines])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from relay.model.tenant import Scope, Tenant
+from relay.model.tenant import Scope, SuppressOn, Tenant
 from relay.secrets import token_hash
 from sidecar_api.call import Call, answer, no_content
 from sidecar_api.etags import must_match
@@ -35,6 +35,8 @@ async def add_tenant(call: Call) -> web.Response:
             {domain: limits.limits() for domain, limits in wanted.domain_limits.items()},
             retry=wanted.retry.settings(),
             duplicates_window=wanted.duplicates_window,
+            suppress_on=SuppressOn(wanted.suppress_on),
+            suppress_for=wanted.suppress_for,
         )
     )
     token, secret = new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)

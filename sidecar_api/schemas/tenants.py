@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, RootModel
 from typing_extensions import TypedDict
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from relay.clock import rfc3339, show_duration
 from relay.model.address import parse_address
 from relay.model.limit import NO_LIMITS, Limits
-from relay.model.tenant import Tenant
+from relay.model.tenant import SUPPRESS_FOR, SuppressOn, Tenant
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example, example_of
 from sidecar_api.schemas.fields import (
@@ -32,6 +32,7 @@ def _domain(value: str) -> str:
 
 
 Domain = Annotated[str, Field(max_length=253, examples=["example.net"]), AfterValidator(_domain)]
+SuppressOnIn = Annotated[Literal["never", "hard_bounce"], AfterValidator(SuppressOn)]
 DomainLimitsIn = Annotated[dict[Domain, LimitsIn], Field(max_length=1000)]
 
 
@@ -47,6 +48,10 @@ class TenantIn(Strict):
     duplicates_window: DurationIn | None = None
     """Within which time the same message without an idempotency key, by Message-ID, envelope and content, is taken to be one
     and answered as the first; null is never."""
+    suppress_on: SuppressOnIn = "hard_bounce"
+    """What puts an address on the list of suppressions by itself: `hard_bounce`, or `never`."""
+    suppress_for: DurationIn | None = Field(default_factory=lambda: SUPPRESS_FOR)
+    """For how long (30 days, unless said); null is for good."""
 
 
 class DomainLimitsPatch(RootModel[dict[Domain, LimitsIn | None]]):
@@ -70,6 +75,8 @@ class TenantPatch(Patch):
     domain_limits: DomainLimitsPatch = DomainLimitsPatch()
     retry: RetryPatch = RetryPatch()
     duplicates_window: DurationIn | None = None
+    suppress_on: SuppressOnIn = "hard_bounce"
+    suppress_for: DurationIn | None = None
 
 
 @example(
@@ -82,6 +89,8 @@ class TenantPatch(Patch):
         "suspended": False,
         "retry": {"schedule": None, "jitter": None, "max_age": None, "max_attempts": 8},
         "duplicates_window": None,
+        "suppress_on": "hard_bounce",
+        "suppress_for": "30d",
         "created_at": "2026-01-01T00:00:00Z",
     }
 )
@@ -97,6 +106,8 @@ class TenantOut(TypedDict):
     suspended: bool
     retry: RetryOut
     duplicates_window: str | None
+    suppress_on: str
+    suppress_for: str | None
     created_at: str
 
 
@@ -119,5 +130,7 @@ def tenant_out(tenant: Tenant) -> TenantOut:
         suspended=tenant.suspends(None),
         retry=retry_out(tenant.retry),
         duplicates_window=None if tenant.duplicates_window is None else show_duration(tenant.duplicates_window),
+        suppress_on=tenant.suppress_on.value,
+        suppress_for=None if tenant.suppress_for is None else show_duration(tenant.suppress_for),
         created_at=rfc3339(tenant.created_at),
     )

@@ -11,6 +11,7 @@ from relay.model.control import Controls
 from relay.model.delivery import Claim
 from relay.model.limit import Limits
 from relay.model.message import MessageState
+from relay.model.tenant import SuppressOn
 from storage.work import script
 from tests.support.clock import START, FakeClock
 from tests.support.core import Core, running_core
@@ -75,6 +76,7 @@ async def test_new_mail_asks_nothing_of_the_store_while_its_account_is_blocked(
 async def test_a_refusal_before_the_content_lets_the_next_one_go(core: Core, server: SmtpServer) -> None:
     await core.add_account(server.port, max_connections=1, limits=Limits(per_day=1))
     server.to("no@b.example", "550 5.1.1 no such mailbox")
+    await core.change_tenant(suppress_on=SuppressOn.NEVER)
     refused = [await core.submit("no@b.example") for _ in range(3)]
     for one in refused:
         await core.log.wait_for(one.id, "failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,9 @@ async def test_the_suppressed_are_left_out_and_the_others_sent_to_at_once(core: 
     assert [one.state for one in detail.recipients] == [R.SENT, R.SUPPRESSED, R.SUPPRESSED]
     assert detail.message.state is MessageState.PARTIAL
     events = await core.store.archive.events(ACME, accepted.id)
-    told = [(event.recipient, event.facts["reason"], event.facts["entry"]) for event in events if event.kind == "suppressed"]
+    told = [
+        (event.recipient, event.facts["reason"], event.facts["entry"]) for event in events if event.kind == "suppressed"
+    ]
     assert told == [("Bob@B.example", "unsubscribe", "bob@b.example"), ("cas@c.example", "unsubscribe", "@c.example")]
     assert len(core.log.lines("suppressed", accepted.id)) == 2
     assert core.admission.depth == 0
@@ -129,7 +132,7 @@ async def test_a_recipient_deferred_before_is_not_tried_again(core: Core, server
 
 async def test_a_hard_bounce_puts_an_address_on_the_list(core: Core, server: SmtpServer) -> None:
     await core.add_account(server.port)
-    server.to("gone@b.example", GONE)
+    server.to("Gone@b.example", GONE)
     server.to("full@b.example", "552 5.2.2 mailbox full")
     server.to("spam@b.example", "550 5.7.1 we do not like you")
     server.to("later@b.example", "450 4.1.1 perhaps")
@@ -151,7 +154,7 @@ async def test_a_hard_bounce_puts_an_address_on_the_list(core: Core, server: Smt
     ids=["for a day", "for good"],
 )
 async def test_how_long_is_the_tenants_to_say(
-    core: Core, server: SmtpServer, settings: dict[str, int | None], until: int | None
+    core: Core, server: SmtpServer, settings: dict[str, Any], until: int | None
 ) -> None:
     await core.add_account(server.port)
     await core.change_tenant(**settings)
@@ -171,7 +174,9 @@ async def test_a_tenant_may_want_none_of_it(core: Core, server: SmtpServer) -> N
     assert await core.store.suppressions.find(ACME, ["gone@b.example"]) == {}
 
 
-async def test_a_retry_of_what_stands_on_the_list_is_refused_until_it_is_taken_off(core: Core, server: SmtpServer) -> None:
+async def test_a_retry_of_what_stands_on_the_list_is_refused_until_it_is_taken_off(
+    core: Core, server: SmtpServer
+) -> None:
     await core.add_account(server.port)
     server.to("gone@b.example", GONE, OK)
     accepted = await core.submit("gone@b.example")

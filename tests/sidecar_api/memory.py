@@ -402,7 +402,9 @@ class MemorySuppressions:
         found = [
             one
             for (tenant, address), one in sorted(self.entries.items())
-            if tenant == wanted.tenant and address > wanted.after and address.startswith(wanted.prefix)
+            if tenant == wanted.tenant
+            and address > wanted.after
+            and address.startswith(wanted.prefix)
             and wanted.reason in {None, one.reason}
         ]
         return found[: wanted.limit]

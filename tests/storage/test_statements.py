@@ -88,7 +88,10 @@ POINTED = (
     "delete_some_suppressions",
 )
 """Statements that go by a primary key and never read a table from end to end."""
-TABLES = "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots|idempotency_keys|suppressions)"
+TABLES = (
+    "(messages|deliveries|recipients|contents|events|attempts|accounts|limits|send_log|slots|idempotency_keys"
+    "|suppressions)"
+)
 
 
 def used_names() -> set[str]:

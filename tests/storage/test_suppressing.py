@@ -62,7 +62,11 @@ async def test_lists_are_their_tenants_own(store: Store) -> None:
 async def test_put_says_what_was_new_and_what_changed(store: Store) -> None:
     first = [entry("a@b.example"), entry("c@b.example"), entry("a@b.example", note="twice")]
     assert await store.suppressions.put(TENANT, first) == _imported(2, 0, 0)
-    again = [entry("a@b.example", note="twice"), entry("c@b.example", reason=SuppressionReason.COMPLAINT), entry("d@b.example")]
+    again = [
+        entry("a@b.example", note="twice"),
+        entry("c@b.example", reason=SuppressionReason.COMPLAINT),
+        entry("d@b.example"),
+    ]
     assert await store.suppressions.put(TENANT, again) == _imported(1, 1, 1)
     kept = await store.suppressions.suppression(TENANT, "a@b.example")
     assert (kept.note, kept.since) == ("twice", first[2].since)
@@ -77,9 +81,13 @@ def _imported(added: int, changed: int, unchanged: int) -> Any:
 
 async def test_what_has_ended_is_as_if_it_were_not_there_and_goes(store: Store) -> None:
     now = CLOCK.now()
-    await store.suppressions.put(TENANT, [entry("old@b.example", until=now - 1), entry("new@b.example", until=now + DAY)])
+    await store.suppressions.put(
+        TENANT, [entry("old@b.example", until=now - 1), entry("new@b.example", until=now + DAY)]
+    )
     assert list(await store.suppressions.find(TENANT, ["old@b.example", "new@b.example"])) == ["new@b.example"]
-    assert [one.address for one in await store.suppressions.suppressions(SuppressionFilter(TENANT))] == ["new@b.example"]
+    assert [one.address for one in await store.suppressions.suppressions(SuppressionFilter(TENANT))] == [
+        "new@b.example"
+    ]
     with pytest.raises(NotFound):
         await store.suppressions.suppression(TENANT, "old@b.example")
     await store.retention(Terms()).run()
@@ -209,7 +217,9 @@ async def test_a_settlement_puts_addresses_on_the_list(store: Store) -> None:
 async def test_a_lost_lease_puts_nothing_on_the_list(store: Store) -> None:
     new = mail(["gone@b.example"], leased=True)
     await store.queue.accept(new)
-    lost = settled(replace(leased(new), attempt=7), RecipientState.FAILED, suppressions=(bounce("gone@b.example", until=None),))
+    lost = settled(
+        replace(leased(new), attempt=7), RecipientState.FAILED, suppressions=(bounce("gone@b.example", until=None),)
+    )
     assert not await store.queue.settle(lost)
     assert await store.suppressions.find(TENANT, ["gone@b.example"]) == {}
 
@@ -218,10 +228,22 @@ async def test_a_lost_lease_puts_nothing_on_the_list(store: Store) -> None:
     ("before", "found", "stays"),
     [
         (lambda now: entry("x@b.example"), lambda now: bounce("x@b.example", until=now + DAY), True),
-        (lambda now: entry("x@b.example", until=now + 1 * DAY), lambda now: bounce("x@b.example", until=now + 2 * DAY), True),
+        (
+            lambda now: entry("x@b.example", until=now + 1 * DAY),
+            lambda now: bounce("x@b.example", until=now + 2 * DAY),
+            True,
+        ),
         (lambda now: entry("x@b.example", until=now - 1), lambda now: bounce("x@b.example", until=now + DAY), False),
-        (lambda now: bounce("x@b.example", until=now + DAY), lambda now: bounce("x@b.example", until=now + 2 * DAY), False),
-        (lambda now: bounce("x@b.example", until=now + 2 * DAY), lambda now: bounce("x@b.example", until=now + DAY), True),
+        (
+            lambda now: bounce("x@b.example", until=now + DAY),
+            lambda now: bounce("x@b.example", until=now + 2 * DAY),
+            False,
+        ),
+        (
+            lambda now: bounce("x@b.example", until=now + 2 * DAY),
+            lambda now: bounce("x@b.example", until=now + DAY),
+            True,
+        ),
         (lambda now: bounce("x@b.example", until=None), lambda now: bounce("x@b.example", until=now + DAY), True),
         (lambda now: bounce("x@b.example", until=now + DAY), lambda now: bounce("x@b.example", until=None), False),
     ],
@@ -247,7 +269,9 @@ async def test_many_settlements_of_one_address_in_one_group(store: Store) -> Non
     until = CLOCK.now() + DAY
     done = await asyncio.gather(
         *(
-            store.queue.settle(settled(leased(new), RecipientState.FAILED, suppressions=(bounce("x@b.example", until=until),)))
+            store.queue.settle(
+                settled(leased(new), RecipientState.FAILED, suppressions=(bounce("x@b.example", until=until),))
+            )
             for new in news
         )
     )
