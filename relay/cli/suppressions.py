@@ -85,7 +85,7 @@ def remove(session: Session, address: str, tenant: str | None, yes: bool) -> Non
 @verb
 def import_(session: Session, file: Any, tenant: str | None, kind: str | None) -> None:
     """Put many on the list, from a file or - (CSV, JSON lines or JSON); valid rows are taken, the others named."""
-    named = Path(str(file.name)).suffix.removeprefix(".").lower()
+    named = Path(str(getattr(file, "name", ""))).suffix.removeprefix(".").lower()
     media = MEDIA[kind or {"ndjson": "jsonl"}.get(named, named if named in MEDIA else "csv")]
     query = {"tenant": _whose(session, tenant)}
     found = session.call(operations.IMPORT_SUPPRESSIONS, query=query, body=file.read(), media=media)

@@ -32,7 +32,7 @@ def _domain(value: str) -> str:
 
 
 Domain = Annotated[str, Field(max_length=253, examples=["example.net"]), AfterValidator(_domain)]
-SuppressOnIn = Annotated[Literal["never", "hard_bounce"], AfterValidator(SuppressOn)]
+SuppressOnIn = Annotated[Literal["never", "hard_bounce"], AfterValidator(lambda word: SuppressOn(word))]
 DomainLimitsIn = Annotated[dict[Domain, LimitsIn], Field(max_length=1000)]
 
 

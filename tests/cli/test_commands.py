@@ -289,3 +289,28 @@ def test_acts_on_one_message_and_on_many(instance: Instance, tenant: str, tmp_pa
     assert instance.run("messages", "delete", ids[0], *of).code == 0
     assert instance.run("messages", "show", ids[0], *of).code == Exit.FAILED
     assert instance.json("messages", "delete", *of, "--state", "cancelled", "--yes")["changed"] == 2
+
+
+def test_suppressions(instance: Instance, tenant: str, tmp_path: Path) -> None:
+    of = ("--tenant", tenant)
+    made = instance.json("suppressions", "add", "Ann@B.example", *of, "--reason", "unsubscribe", "--until", "+30d")
+    assert (made["address"], made["reason"]) == ("ann@b.example", "unsubscribe")
+    assert instance.json("suppressions", "show", "ANN@b.example", *of) == made
+    assert instance.run("suppressions", "add", "nobody", *of).code == Exit.DATA
+    file = tmp_path / "list.csv"
+    file.write_text("address,note\n@c.example,all of them\nnobody,\n")
+    done = instance.run("suppressions", "import", str(file), *of)
+    assert done.code == 0
+    assert done.out.splitlines()[0].split() == ["added", "1"]
+    assert done.err == "row 3 /address: address has no @\n"
+    lines = b'{"address": "bob@b.example"}\n'
+    assert instance.json("suppressions", "import", "-", *of, "--format", "jsonl", stdin=lines)["added"] == 1
+    listed = instance.json("suppressions", "list", *of, "--reason", "manual")
+    assert [one["address"] for one in listed["items"]] == ["@c.example", "bob@b.example"]
+    assert instance.run("suppressions", "list", *of, "--prefix", "@").out.splitlines()[1].startswith("@c.example  manual")
+    exported = instance.run("suppressions", "export", *of).out.splitlines()
+    assert [line.partition(",")[0] for line in exported] == ["address", "@c.example", "ann@b.example", "bob@b.example"]
+    assert instance.run("suppressions", "remove", "@c.example", *of, "--yes").code == 0
+    assert instance.run("suppressions", "show", "@c.example", *of).code == Exit.FAILED
+    changed = instance.json("tenants", "change", tenant, "--suppress-on", "never", "--clear", "suppress_for")
+    assert (changed["suppress_on"], changed["suppress_for"]) == ("never", None)
