@@ -23,6 +23,8 @@ def accepted_row(new: NewMessage) -> Row | None:
     """`rows:` of accept_ordinary; None: it must come in by the general way."""
     if len(new.recipients) != 1 or len(new.events) != 1 or new.key is not None or new.message.client_id is not None:
         return None
+    if not new.is_open:  # it has no delivery
+        return None
     recipient, delivery, event = new.recipients[0], new.delivery, new.events[0]
     return (
         *write_message(new.message),
