@@ -307,7 +307,9 @@ def test_suppressions(instance: Instance, tenant: str, tmp_path: Path) -> None:
     assert instance.json("suppressions", "import", "-", *of, "--format", "jsonl", stdin=lines)["added"] == 1
     listed = instance.json("suppressions", "list", *of, "--reason", "manual")
     assert [one["address"] for one in listed["items"]] == ["@c.example", "bob@b.example"]
-    assert instance.run("suppressions", "list", *of, "--prefix", "@").out.splitlines()[1].startswith("@c.example  manual")
+    assert (
+        instance.run("suppressions", "list", *of, "--prefix", "@").out.splitlines()[1].startswith("@c.example  manual")
+    )
     exported = instance.run("suppressions", "export", *of).out.splitlines()
     assert [line.partition(",")[0] for line in exported] == ["address", "@c.example", "ann@b.example", "bob@b.example"]
     assert instance.run("suppressions", "remove", "@c.example", *of, "--yes").code == 0
