@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 import orjson
 from aiohttp import web
@@ -83,22 +84,23 @@ def _entry(held: object, tenant: str, now: int, reading: Reading) -> Suppression
     return entry
 
 
-def _rows(call: Call, reading: Reading) -> Iterable[Row]:
+def _rows(call: Call, reading: Reading) -> Iterator[Row]:
+    """One after the other, as they are asked for; Invalid before the first where the whole is no list."""
     match call.request.content_type:
         case "text/csv":
-            return _csv_rows(_text(call.octets))
+            return _csv_rows(_text(_bounded(call.octets)))
         case "application/x-ndjson":
-            lines: list[Row] = [(n, line) for n, line in enumerate(call.octets.split(b"\n"), 1) if line.strip()]
-            return _bounded(lines)
-    return list(enumerate(read_json(call.octets, shapes.LooseImport, reading).items, 1))
+            lines = enumerate(io.BytesIO(_bounded(call.octets)), 1)
+            return ((number, line) for number, line in lines if line.strip())
+    return enumerate(read_json(call.octets, shapes.LooseImport, reading).items, 1)
 
 
-def _bounded(rows: list[Row]) -> list[Row]:
-    if not rows:
+def _bounded(octets: bytes) -> bytes:
+    if octets.count(b"\n") > shapes.MAX_IMPORT + 1:  # with the line of names
+        raise Invalid(Violation("", f"has more than {shapes.MAX_IMPORT} lines: send it in parts"))
+    if not octets.strip():
         raise Invalid(Violation("", "holds no row"))
-    if len(rows) > shapes.MAX_IMPORT:
-        raise Invalid(Violation("", f"holds more than {shapes.MAX_IMPORT} rows: send them in parts"))
-    return rows
+    return octets
 
 
 def _text(octets: bytes) -> str:
@@ -108,37 +110,41 @@ def _text(octets: bytes) -> str:
         raise Invalid(Violation("", f"is not UTF-8 at octet {fault.start}")) from None
 
 
-def _csv_rows(text: str) -> list[Row]:
+def _csv_rows(text: str) -> Iterator[Row]:
     lines = _csv_lines(text)
-    first = next(lines, None)
-    if first is None:
-        return _bounded([])
-    number, cells = first
+    number, cells = next(lines, (1, []))
+    if isinstance(cells, Invalid):
+        raise cells
     names = [cell.strip().lower() for cell in cells]
     if "address" not in names:
-        return _bounded([(n, {"address": cells[0].strip()}) for n, cells in (first, *lines)])
+        return (
+            (n, _named(["address"], cells if isinstance(cells, Invalid) else cells[:1]))
+            for n, cells in itertools.chain([(number, cells)], lines)
+        )
     if unknown := [name for name in names if name not in COLUMNS]:
         raise Invalid(
             Violation("", f"line {number} names a column {unknown[0][:64]!r}: known are {', '.join(COLUMNS)}")
         )
-    return _bounded([(n, _named(names, cells)) for n, cells in lines])
+    return ((n, _named(names, cells)) for n, cells in lines)
 
 
-def _named(names: list[str], cells: list[str]) -> object:
+def _named(names: list[str], cells: list[str] | Invalid) -> object:
+    if isinstance(cells, Invalid):
+        return cells
     if len(cells) > len(names):
         return Invalid(Violation("", f"has {len(cells)} cells, and there are {len(names)} columns"))
     return {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
 
 
-def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Those that hold something, with the number of the line on which each ends."""
+def _csv_lines(text: str) -> Iterator[tuple[int, list[str] | Invalid]]:
+    """Those that hold something, with the number of the line on which each ends; the last may be one that is no CSV."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, cells
     except csv.Error as fault:
-        raise Invalid(Violation("", f"line {reader.line_num} is not CSV: {fault}")) from None
+        yield reader.line_num, Invalid(Violation("", f"is not CSV, and nothing behind it was read: {fault}"))
 
 
 def csv_header() -> bytes:

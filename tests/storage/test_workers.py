@@ -8,11 +8,13 @@ from collections import Counter
 import pytest
 
 from relay.errors import NotFound
+from relay.model.message import RecipientState
+from relay.model.suppression import Suppression, SuppressionReason
 from relay.model.tenant import Tenant
 from relay.workers.wakes import Wakes
 from storage import Store
 from tests.storage.conftest import Open, furnish
-from tests.storage.mail import CLOCK, QUEUE, mail, settled
+from tests.storage.mail import CLOCK, QUEUE, TENANT, leased, mail, settled
 
 
 @pytest.fixture
@@ -88,3 +90,17 @@ async def test_the_parent_takes_up_what_all_of_them_left(pair: tuple[Store, Stor
         await store.close()
     parent = await opened(holder="x")
     assert len((await parent.queue.claim(QUEUE, 5)).deliveries) == 2
+
+
+async def test_the_first_suppression_is_seen_by_the_others_at_once(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    assert not (await two.directory.tenant(TENANT)).suppresses
+    entry = Suppression(TENANT, "gone@b.example", SuppressionReason.HARD_BOUNCE, CLOCK.now())
+    new = mail(["gone@b.example"], leased=True)
+    await one.queue.accept(new)
+    assert await one.queue.settle(settled(leased(new), RecipientState.FAILED, suppressions=(entry,)))
+    async with asyncio.timeout(10):
+        while not (await two.directory.tenant(TENANT)).suppresses:  # at once, but where PostgreSQL has to tell it
+            assert one._database.dialect == "postgres"  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+    assert "gone@b.example" in await two.suppressions.find(TENANT, ["gone@b.example"])
