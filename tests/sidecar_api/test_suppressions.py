@@ -54,6 +54,7 @@ async def test_put_shown_heeded_and_taken_off(whole: Whole) -> None:
     assert (alone["state"], alone["recipients"][0]["state"]) == ("failed", "suppressed")
     shown: Any = await whole.acme.call(operations.SHOW_MESSAGE, alone["id"])
     assert (shown["state"], shown["recipients"][0]["state"]) == ("failed", "suppressed")
+    assert (await whole.acme.call(operations.EXPLAIN_MESSAGE, alone["id"]))["deliveries"] == []
     events: Any = await whole.acme.call(operations.SHOW_EVENTS, alone["id"])
     assert [(one["kind"], one["facts"].get("reason")) for one in events["items"]] == [
         ("accepted", None),

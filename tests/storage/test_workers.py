@@ -101,6 +101,6 @@ async def test_the_first_suppression_is_seen_by_the_others_at_once(pair: tuple[S
     assert await one.queue.settle(settled(leased(new), RecipientState.FAILED, suppressions=(entry,)))
     async with asyncio.timeout(10):
         while not (await two.directory.tenant(TENANT)).suppresses:  # at once, but where PostgreSQL has to tell it
-            assert one._database.dialect == "postgres"  # type: ignore[attr-defined]
+            assert one._database.dialect == "postgres"
             await asyncio.sleep(0)
     assert "gone@b.example" in await two.suppressions.find(TENANT, ["gone@b.example"])
