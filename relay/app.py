@@ -31,6 +31,7 @@ from relay.dispatch.explain import Explainer
 from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.switch import Switch
 from relay.door_log import DoorLog
 from relay.errors import NotFound, StoreUnavailable
 from relay.ingress.listener import Listener, SmtpDoor, server_tls
@@ -52,6 +53,7 @@ from relay.machine import (
 from relay.maillog import LogFormat, MailLog
 from relay.metrics import Metrics
 from relay.model.event import Event
+from relay.model.instance import Door, Standing
 from relay.model.tenant import Account
 from relay.workers.team import Team
 from relay.workers.worker import Worker
@@ -85,18 +87,24 @@ class Relay:
         attempter = self._build_attempter()
         self.expiry = Expiry(store.queue, attempter, self.clock, on_done=lambda: self.admission.count(-1))
         self.dispatcher = self._build_dispatcher(attempter)
+        may_dispatch = config.dispatch.active
+        self.switch = Switch(store.directory, self.dispatcher, self.clock, may_dispatch=may_dispatch)
         self.intake = self._build_intake()
         kept = config.retention
         self.retention = store.retention(Terms(kept.content, kept.failed_content, kept.messages, kept.events))
+        self.doors: tuple[Door, ...] = ()
+        """Where it listens, once it does."""
+        self._since: int | None = None
         self._door: SmtpDoor | None = None
         self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.on_held(self._tell_held)
         store.on_lost(lambda reason: end_process(reason, self.log))
-        self._team = None if worker is None else Team(worker, self.metrics, self.ill_parts)
+        self._team = None if worker is None else Team(worker, self.metrics, self.ill_parts, self.switch.follow)
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
         store.on_change(self.dispatcher.look_again)
+        store.on_change(self.switch.look)
         self.metrics.accounts_paused.set_function(lambda: self.dispatcher.paused_accounts)
         self.metrics.in_flight.set_function(lambda: self.dispatcher.in_flight)
         self.metrics.queue_depth.set_function(lambda: self.admission.depth)
@@ -207,6 +215,8 @@ class Relay:
             ),
             metrics=self.figures if self._team is None else self._team.figures,
             readiness=self.ill_parts if self._team is None else self._team.ill_parts,
+            standing=self.standing,
+            follow=self.switch.follow if self._team is None else self._team.follow,
             clock=self.clock,
             version=__version__,
             hostname=self.config.hostname,
@@ -239,16 +249,24 @@ class Relay:
             ill["instance"] = "shutting down"
         return ill
 
+    def standing(self) -> Standing:
+        """How this process stands."""
+        config = self.config
+        store = "postgresql" if config.storage.sqlite_file is None else "sqlite"
+        return Standing(self._since, store, config.server.workers, self.doors, self.dispatcher.active)
+
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self, smtp: Sequence[Listener]) -> None:
         """Begin to send, and open the SMTP door."""
         if self.worker is None:  # else the parent has counted
             await self._count()
-        self.dispatcher.set_active(self.config.dispatch.active)
+        self._since = self.clock.now() if self.worker is None else self.worker.since
+        await self.switch.start()
         await self.dispatcher.start()
         recovery, cleaning = self._janitors()
-        work = (self.leases.run(), self.expiry.run(), recovery.run(), cleaning.run(), self._finish_resumptions())
+        chores = (recovery.run(), cleaning.run(), self._finish_resumptions())
+        work = (self.leases.run(), self.expiry.run(), self.switch.run(), *chores)
         self._tasks = [asyncio.create_task(one) for one in work]
         if self._team is not None:
             await self._team.start()
@@ -348,6 +366,7 @@ class Relay:
             log.warning("what resumptions have left is looked for later: %s", error)
 
     async def _look_again(self) -> None:
+        await self.switch.follow()
         await self.dispatcher.refresh()
         self.expiry.look_again()
 

@@ -16,6 +16,7 @@ from relay.model.command import Command
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
 from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
+from relay.model.instance import Instance
 from relay.model.message import MessageDetail, MessageState, Priority, QueueId
 from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter
 from relay.model.tenant import Account, Credential, Tenant, Token
@@ -238,7 +239,13 @@ class SuppressionList(Protocol):
 
 
 class Directory(Protocol):
-    """Tenants and what they own. Look-ups answer from memory and follow every change at once."""
+    """The instance's settings, tenants and what they own. Look-ups answer from memory and follow every change at once."""
+
+    async def instance(self) -> Instance:
+        """The settings of the store's instance."""
+
+    async def change_instance(self, change: Callable[[Instance], Instance]) -> Instance:
+        """The settings as they are now; `change` as in change_tenant."""
 
     @property
     def generation(self) -> int:

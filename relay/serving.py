@@ -23,6 +23,7 @@ from relay.errors import ConfigError
 from relay.ingress.listener import Listener, bind
 from relay.instance import instance_lock, pid_file, prepare_data_dir
 from relay.maillog import LogFormat
+from relay.model.instance import Door
 from relay.service import Overseer, ServiceManager
 from relay.techlog import set_up_logging
 from sidecar_api.site import Patience, start_site
@@ -100,6 +101,7 @@ async def run(
         max_connections=relay.places.api,
         shutdown_timeout=API_GRACE,
     )
+    relay.doors = tuple(_shown(relay.config, doors))
     await relay.start(doors.smtp)
     ready()
     await stop.wait()
@@ -123,6 +125,16 @@ def print_banner(config: Config, doors: Doors, admin_token: str | None) -> None:
         admin_token=admin_token,
     )
     print(banner, flush=True)
+
+
+def _shown(config: Config, doors: Doors) -> Iterator[Door]:
+    """The doors that are open to the network."""
+    for listener in doors.smtp:
+        tls = "implicit" if listener.implicit_tls else "starttls" if config.smtp.certificate else "none"
+        yield Door("smtp", _address(listener.sock), tls)
+    for sock in doors.api:
+        if sock.family != socket.AF_UNIX:
+            yield Door("api", _address(sock), "implicit" if config.api.certificate else "none")
 
 
 async def _show_life(overseer: Overseer) -> None:

@@ -194,7 +194,7 @@ def _responses(route: Route, shapes: Mapping[type, Json]) -> Json:
 
 def _header_names(route: Route, status: int) -> list[str]:
     names = []
-    if route.tagged and status != 204:
+    if (route.tagged and status != 204) or route.tagged_in_part:
         names.append("ETag")
     if status in {201, 202}:
         names.append("Location")

@@ -115,6 +115,9 @@ LIST_COMMANDS: Listing[commands.CommandsOut, commands.CommandOut] = Listing("GET
 EXPORT_COMMANDS: Operation[bytes] = Operation("GET", "/v1/commands/export")
 PURGE_COMMANDS: Operation[commands.RemovedOut] = Operation("DELETE", "/v1/commands")
 
+SHOW_INSTANCE: Operation[instance.InstanceOut] = Operation("GET", "/v1/instance")
+REPLACE_INSTANCE: Operation[instance.InstanceSettingsOut] = Operation("PUT", "/v1/instance")
+CHANGE_INSTANCE: Operation[instance.InstanceSettingsOut] = Operation("PATCH", "/v1/instance")
 SHOW_QUEUE: Operation[instance.QueuesOut] = Operation("GET", "/v1/queue")
 SHOW_LIVE: Operation[instance.HealthOut] = Operation("GET", "/health/live")
 SHOW_READY: Operation[instance.HealthOut] = Operation("GET", "/health/ready")

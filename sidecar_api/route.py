@@ -52,6 +52,8 @@ class Route:
     """Takes `Idempotency-Key`."""
     tagged: bool = False
     """The answer has an ETag; a PATCH or DELETE keeps to `If-Match` (its handler calls `etags.must_match`)."""
+    tagged_in_part: bool = False
+    """The answer has an ETag, of the part of it that can be changed, and is never 304 (its handler sets the tag)."""
     problems: frozenset[int] = COMMON
     description: str = ""
     """More than the summary says, where there is more to be known; in Markdown's `code` and **bold** alone."""
@@ -135,6 +137,21 @@ def patch(
         tagged=True,
         problems=COMMON | BODY | {409, 412},
     )
+
+
+def put(
+    path: str,
+    handler: Handler,
+    body: type[BaseModel],
+    out: type,
+    summary: str,
+    *,
+    access: Access = Access.MANAGE,
+    query: type[BaseModel] = TenantQuery,
+) -> Route:
+    """Puts a whole thing in the place of what is there, if that is as it was read: 200 with it, or 412."""
+    problems = COMMON | BODY | {409, 412}
+    return Route("PUT", path, handler, access, summary, {200: out}, query, body, tagged=True, problems=problems)
 
 
 def create(

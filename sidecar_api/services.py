@@ -22,6 +22,7 @@ from relay.contracts import (
     Suspensions,
 )
 from relay.intake.submission import Submission
+from relay.model.instance import Standing
 
 
 class Intake(Protocol):
@@ -45,7 +46,8 @@ class Intake(Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """`metrics` gives an exposition for Prometheus; `readiness` names the ill parts and what ails them (empty: ready);
-    `max_body` is of a JSON body, in octets."""
+    `standing` says how this process stands; `follow` has it act by the instance's settings as they are now; `max_body` is of
+    a JSON body, in octets."""
 
     intake: Intake
     archive: MessageArchive
@@ -59,6 +61,8 @@ class Services:
     explainer: Explainer
     metrics: Callable[[], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
+    standing: Callable[[], Standing]
+    follow: Callable[[], Awaitable[None]]
     clock: Clock
     version: str
     hostname: str

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay.errors import Conflict, Invalid, NotFound, Violation
+from relay.model.instance import DispatchSettings, Instance
 from relay.model.tenant import INSTANCE, Account, Tenant
 from storage.cipher import Cipher
 from storage.rows import (
@@ -21,6 +22,10 @@ CHANGED = "change"
 """What other instances are told."""
 DEFAULT_ACCOUNT = "default_account"
 """The setting that names the instance's default account."""
+INSTANCE_NAME = "instance_name"
+"""The setting that names the instance; empty or missing: it has none."""
+DISPATCH_STOPPED = "dispatch_stopped"
+"""The setting that stops the scheduler while it is there."""
 DELETED_AT_ONCE = 200
 """Messages in one transaction when a tenant goes, or five times as many suppressions."""
 
@@ -33,6 +38,26 @@ def begin_change() -> Work[int]:
     rows = yield from fetch("raise_version")
     yield from notify([CHANGED])
     return int(rows[0][0])
+
+
+def find_instance() -> Work[Instance]:
+    """The instance's settings."""
+    name = yield from fetch_one("setting", {"name": INSTANCE_NAME})
+    stopped = yield from _exists("setting", {"name": DISPATCH_STOPPED})
+    return Instance((name[0] or None) if name else None, DispatchSettings(active=not stopped))
+
+
+def change_instance(change: Callable[[Instance], Instance]) -> Work[Instance]:
+    """The settings as they are now; what `change` raises."""
+    yield from begin_change()
+    current = yield from find_instance()
+    changed = change(current)
+    if changed.name != current.name:
+        yield from execute("put_setting", {"name": INSTANCE_NAME, "value": changed.name or ""})
+    if changed.dispatch != current.dispatch:
+        statement = "delete_setting" if changed.dispatch.active else "put_setting"
+        yield from execute(statement, {"name": DISPATCH_STOPPED, "value": "1"})
+    return changed
 
 
 def _exists(statement: str, values: Values) -> Work[bool]:

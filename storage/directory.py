@@ -1,4 +1,5 @@
-"""The directory: tenants and what they own (relay.contracts.Directory), read through a cache that every change empties."""
+"""The directory: the instance's settings, tenants and what they own (relay.contracts.Directory), read through a cache that
+every change empties."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from relay.errors import NotFound
+from relay.model.instance import Instance
 from relay.model.tenant import Account, Credential, Tenant, Token
 from storage import configuration, identities
 from storage.cache import Cache
@@ -40,6 +42,14 @@ class Directory:
     def generation(self) -> int:
         """See Directory."""
         return self.cache.generation
+
+    async def instance(self) -> Instance:
+        """See Directory."""
+        return await self.cache.get(("instance",), lambda: self._database.read(configuration.find_instance()))
+
+    async def change_instance(self, change: Callable[[Instance], Instance]) -> Instance:
+        """See Directory."""
+        return await self.change(configuration.change_instance(change))
 
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""

@@ -31,6 +31,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "The relay": {
         "serve": ("serve", "Run the relay."),
+        "instance": ("instance", "The instance: its settings, how it stands."),
+        "dispatch": ("dispatch", "The scheduler: stop and start it."),
         "instances": ("instances", "Named instances: relays of this machine, by name."),
         "info": ("about", "The relay: where it is, its version, whether it is well."),
         "stats": ("about", "How many there are: tenants, accounts, deliveries by state."),

@@ -255,7 +255,11 @@ class Replies:
 class Dispatch:
     """The scheduler."""
 
-    active: bool = key("true", FLAG, "Whether this instance sends; false: it only takes mail in")
+    active: bool = key(
+        "true",
+        FLAG,
+        "Whether this instance ever sends; false: it only takes mail in. To stop and start: stagepost dispatch",
+    )
 
 
 @dataclass(frozen=True, slots=True)

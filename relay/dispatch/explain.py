@@ -40,6 +40,7 @@ class Explainer:
         """Each delivery that is not done; NotFound."""
         facts = (await self._archive.message(tenant, message)).message
         owner = await self._directory.tenant(facts.tenant)
+        stopped = not (await self._directory.instance()).dispatch.active
         account = await self._directory.account(facts.tenant, facts.account)
         explained = []
         for delivery in await self._archive.deliveries(tenant, message):
@@ -47,7 +48,8 @@ class Explainer:
                 continue
             limits = await self._queue.limits(delivery.queue_key)
             lane = self._dispatcher.standing(delivery.queue_key)
-            reasons = reasons_of(delivery, owner.suspends(facts.batch), limits, lane, account, self._clock.now())
+            now = self._clock.now()
+            reasons = reasons_of(delivery, owner.suspends(facts.batch), limits, lane, account, now, stopped=stopped)
             explained.append(DeliveryExplanation(delivery, route_of(account), reasons, next_attempt(delivery, reasons)))
         return explained
 
@@ -59,6 +61,8 @@ def reasons_of(
     lane: LaneStanding,
     account: Account | None,
     now: int,
+    *,
+    stopped: bool = False,
 ) -> tuple[Reason, ...]:
     """All that keeps it back, the most telling first; never empty."""
     if delivery.state is DeliveryState.HELD:
@@ -80,8 +84,10 @@ def reasons_of(
         detail = f"its account has failed {times} in a row ({lane.ailment}) and is paused; it is probed then"
         found.append(Reason(ReasonKind.PAUSED, detail, max(now, lane.paused_until)))
     found += [_limited(limit) for limit in limits if limit.opens_at is not None]
-    if not lane.active:
-        found.append(Reason(ReasonKind.INACTIVE, "the scheduler of this instance is off (dispatch.active)"))
+    if stopped:
+        found.append(Reason(ReasonKind.INACTIVE, "the scheduler is stopped (stagepost dispatch start starts it)"))
+    elif not lane.active:
+        found.append(Reason(ReasonKind.INACTIVE, "this instance does not send (dispatch.active in its configuration)"))
     return tuple(found) or (_turn(lane),)
 
 

@@ -19,7 +19,7 @@ class ReasonKind(StrEnum):
     PAUSED = "paused"  # its account's breaker is open
     NO_ACCOUNT = "no_account"  # or one that is disabled
     ATTEMPTED = "attempted"  # leased: an instance is at it
-    INACTIVE = "inactive"  # the scheduler of this instance is off
+    INACTIVE = "inactive"  # the scheduler is stopped, or this instance does not send
     TURN = "turn"  # nothing else: a free connection, and what stands before it
 
 

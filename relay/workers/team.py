@@ -13,13 +13,20 @@ from relay.workers.worker import Worker
 
 
 class Team:
-    """`ill_parts`: what keeps this worker from being ready."""
+    """`ill_parts`: what keeps this worker from being ready; `follow` has it act by the instance's settings."""
 
-    def __init__(self, worker: Worker, metrics: Metrics, ill_parts: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        metrics: Metrics,
+        ill_parts: Callable[[], Awaitable[Mapping[str, str]]],
+        follow: Callable[[], Awaitable[None]],
+    ) -> None:
         self._silent = metrics.workers_silent
         self._figures = Figures(metrics.registry, worker.directory, worker.number)
         self._ill_parts = ill_parts
-        answers = {"figures": self._own_figures, "health": self._own_health}
+        self._follow = follow
+        answers = {"figures": self._own_figures, "health": self._own_health, "follow": self._follow_too}
         self._exchange = Exchange(worker.directory, worker.number, worker.count, answers)
 
     async def start(self) -> None:
@@ -49,6 +56,15 @@ class Team:
             else:
                 ill = {**orjson.loads(answer), **ill}
         return ill
+
+    async def follow(self) -> None:
+        """All of them act by the settings when this returns; one that does not answer will, once it hears of the change."""
+        await self._follow()
+        await self._exchange.ask("follow")
+
+    async def _follow_too(self) -> bytes:
+        await self._follow()
+        return b"followed"
 
     async def _own_figures(self) -> bytes:
         return self._figures.own()

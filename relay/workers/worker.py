@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.clock import SystemClock
 from relay.workers import connections, depth, wakes
 from relay.workers.share import Share
 
@@ -21,6 +22,8 @@ class Worker:
     wakes: wakes.Seat
     connections: connections.Seat
     depth: depth.Seat
+    since: int
+    """When the instance was started."""
 
     @property
     def is_first(self) -> bool:
@@ -43,6 +46,7 @@ class Shared:
     def __init__(self, count: int, directory: Path, max_connections: int, max_connections_per_client: int) -> None:
         self._count = count
         self._directory = directory
+        self._since = SystemClock().now()
         self._wakes = wakes.Wakes(count)
         self._connections = connections.Connections(count, max_connections, max_connections_per_client)
         self.depth = depth.Depth(count)
@@ -59,6 +63,7 @@ class Shared:
             self._wakes.seat(number),
             self._connections.seat(number),
             self.depth.seat(number),
+            self._since,
         )
 
     def bury(self, number: int) -> None:

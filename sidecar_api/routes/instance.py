@@ -5,14 +5,43 @@ from __future__ import annotations
 from sidecar_api.auth import Access
 from sidecar_api.openapi import show_openapi
 from sidecar_api.resources import instance, reference
-from sidecar_api.route import Group, Route, get, public
+from sidecar_api.route import Group, Route, get, patch, public, put
+from sidecar_api.schemas import instance as shapes
 from sidecar_api.schemas.instance import HealthOut, QueuesOut
 from sidecar_api.schemas.queries import NoQuery
 
 GROUP = Group(
     "instance",
-    "How the instance stands, its health, its metrics, its own description.",
+    "The instance's settings, how it stands, its health, its metrics, its own description.",
     (
+        Route(
+            "GET",
+            "/v1/instance",
+            instance.show_instance,
+            Access.ADMIN_READ,
+            "Settings and status",
+            {200: shapes.InstanceOut},
+            tagged_in_part=True,
+            description="The `ETag` is of the settings (`name` and `dispatch`) alone: a change may be bound to it.",
+        ),
+        put(
+            "/v1/instance",
+            instance.replace_instance,
+            shapes.InstanceIn,
+            shapes.InstanceSettingsOut,
+            "Put all settings in the place of what is there",
+            access=Access.ADMIN,
+            query=NoQuery,
+        ),
+        patch(
+            "/v1/instance",
+            instance.change_instance,
+            shapes.InstancePatch,
+            shapes.InstanceSettingsOut,
+            "Change settings: stop and start the scheduler, name the instance",
+            access=Access.ADMIN,
+            query=NoQuery,
+        ),
         get(
             "/v1/queue",
             instance.show_queue,

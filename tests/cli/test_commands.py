@@ -316,3 +316,17 @@ def test_suppressions(instance: Instance, tenant: str, tmp_path: Path) -> None:
     assert instance.run("suppressions", "show", "@c.example", *of).code == Exit.FAILED
     changed = instance.json("tenants", "change", tenant, "--suppress-on", "never", "--clear", "suppress_for")
     assert (changed["suppress_on"], changed["suppress_for"]) == ("never", None)
+
+
+def test_the_instance_and_its_scheduler(instance: Instance) -> None:
+    shown = instance.json("instance", "show")
+    assert (shown["dispatch"], shown["status"]["store"], shown["status"]["ill"]) == ({"active": True}, "sqlite", {})
+    assert (shown["status"]["since"] is not None) == shown["status"]["dispatching"] == bool(shown["status"]["doors"])
+    assert instance.json("instance", "change", "--name", "Shop")["name"] == "Shop"
+    stopped = instance.run("dispatch", "stop")
+    assert stopped.out.splitlines() == ["name             Shop", "dispatch.active  no"]
+    assert not instance.json("instance", "show")["status"]["dispatching"]
+    assert instance.json("instance", "change", "--clear", "name") == {"name": None, "dispatch": {"active": False}}
+    assert instance.json("dispatch", "start")["dispatch"] == {"active": True}
+    assert instance.json("instance", "replace", "--dispatch", "off")["dispatch"] == {"active": False}
+    assert instance.json("instance", "replace") == {"name": None, "dispatch": {"active": True}}

@@ -18,6 +18,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from relay.clock import DAY, SystemClock
+from relay.model.instance import Door as Listening
+from relay.model.instance import Standing
 from relay.model.tenant import Account, AccountKind, Credential, Scope, Tenant, Token
 from relay.secrets import hash_generated, token_hash
 from sidecar_api.app import make_app
@@ -148,6 +150,9 @@ def services_of(
     async def metrics() -> bytes:
         return generate_latest(registry)
 
+    async def follow() -> None:
+        """There is no dispatch."""
+
     registry = CollectorRegistry()
     Counter("stagepost_test", "A counter", registry=registry).inc()
     return Services(
@@ -163,6 +168,8 @@ def services_of(
         explainer=archive,
         metrics=metrics,
         readiness=readiness,
+        standing=lambda: Standing(NOW, "sqlite", 1, (Listening("smtp", "127.0.0.1:2525", "none"),), True),
+        follow=follow,
         clock=FixedClock(),
         version="1.2.3",
         hostname="relay.example",

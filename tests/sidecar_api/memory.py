@@ -25,6 +25,7 @@ from relay.model.command import Command
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, Reason, ReasonKind
+from relay.model.instance import Instance
 from relay.model.message import (
     DeliveryState,
     Message,
@@ -219,10 +220,20 @@ def _message(submission: Submission, queue_id: QueueId, size: int) -> Message:
 class MemoryDirectory:
     """Tenants and what they own."""
 
+    settings: Instance = field(default_factory=Instance)
     by_tenant: dict[str, Tenant] = field(default_factory=dict)
     by_account: dict[tuple[str, str], Account] = field(default_factory=dict)
     by_username: dict[str, Credential] = field(default_factory=dict)
     by_hash: dict[str, Token] = field(default_factory=dict)
+
+    async def instance(self) -> Instance:
+        """The settings."""
+        return self.settings
+
+    async def change_instance(self, change: Callable[[Instance], Instance]) -> Instance:
+        """The settings."""
+        self.settings = change(self.settings)
+        return self.settings
 
     async def tenant(self, tenant: str) -> Tenant:
         """By id."""

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import generate_latest
 
 from relay.clock import Clock
+from relay.model.instance import Standing
 from relay.model.tenant import AccountKind
 from sidecar_api.app import make_app
 from sidecar_api.client import Client
@@ -62,6 +63,8 @@ async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | 
                 explainer=core.explainer,
                 metrics=metrics,
                 readiness=readiness,
+                standing=lambda: Standing(core.clock.now(), "sqlite", 1, (), core.dispatcher.active),
+                follow=core.switch.follow,
                 clock=core.clock,
                 version="1",
                 hostname="relay.example",

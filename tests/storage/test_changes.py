@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from relay.errors import Conflict, Invalid, NotFound
+from relay.model.instance import DispatchSettings, Instance
 from relay.model.tenant import INSTANCE, Account, AccountKind, Tenant
 from storage import Store
+from tests.storage.conftest import Open
 from tests.storage.mail import TENANT
 
 
@@ -58,3 +60,15 @@ async def test_no_change_of_many_is_lost(store: Store) -> None:
         )
     )
     assert sorted((await store.directory.tenant("changing")).name) == list("abcdefghijklmnop")
+
+
+async def test_the_instances_settings_are_kept(store: Store, opened: Open) -> None:
+    directory = store.directory
+    assert await directory.instance() == Instance(None, DispatchSettings(active=True))
+    for settings in (Instance("Shop", DispatchSettings(active=False)), Instance(None, DispatchSettings(active=True))):
+        assert await directory.change_instance(lambda _, to=settings: to) == settings  # type: ignore[misc]
+        assert await directory.instance() == settings
+        await store.close()
+        store = await opened()
+        directory = store.directory
+        assert await directory.instance() == settings

@@ -23,6 +23,7 @@ from relay.dispatch.expiry import Expiry
 from relay.dispatch.explain import Explainer
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.switch import Switch
 from relay.intake.accept import Intake, IntakeSettings
 from relay.intake.admission import Admission
 from relay.intake.submission import Principal, Submission, Trace
@@ -77,6 +78,7 @@ class Core:
     dispatcher: Dispatcher
     attempter: Attempter
     explainer: Explainer
+    switch: Switch
     leases: Leases
     expiry: Expiry
     admission: Admission
@@ -189,7 +191,7 @@ async def running_core(
     )
     courier: Courier | None = None
     core: Core | None = None
-    expiring: asyncio.Task[None] | None = None
+    running: list[asyncio.Task[None]] = []
     try:
         if store.is_new:
             await store.directory.add_tenant(Tenant(ACME, "Acme", None, clock.now()))
@@ -200,13 +202,15 @@ async def running_core(
         store.on_ready(core.dispatcher.wake)
         store.on_open(core.dispatcher.reopen)
         store.on_change(core.dispatcher.look_again)
+        store.on_change(core.switch.look)
+        await core.switch.start()
         await core.dispatcher.start()
-        expiring = asyncio.create_task(core.expiry.run())
+        running = [asyncio.create_task(core.expiry.run()), asyncio.create_task(core.switch.run())]
         yield core
     finally:
-        if expiring is not None:
-            expiring.cancel()
-            await asyncio.gather(expiring, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if core is not None:
             await core.dispatcher.stop(1)
         if courier is not None:
@@ -263,4 +267,7 @@ def _assemble(
         settings=settings or IntakeSettings("relay.test"),
     )
     explainer = Explainer(store.archive, queue, directory, dispatcher, clock)
-    return Core(clock, store, intake, dispatcher, attempter, explainer, leases, expiry, admission, stream, metrics)
+    switch = Switch(directory, dispatcher, clock, may_dispatch=active)
+    return Core(
+        clock, store, intake, dispatcher, attempter, explainer, switch, leases, expiry, admission, stream, metrics
+    )
