@@ -59,6 +59,7 @@ from relay.workers.team import Team
 from relay.workers.worker import Worker
 from sidecar_api.app import make_app
 from sidecar_api.services import Services
+from sidecar_api.streams import StreamTerms
 from storage import Store, Terms, open_store
 
 log = logging.getLogger(__name__)
@@ -223,6 +224,7 @@ class Relay:
             max_body=self.config.api.max_body,
             header_prefix=self.config.smtp.header_prefix,
             requests_per_minute=self.config.api.requests_per_minute,
+            streams=StreamTerms(total=max(1, self.places.api // 2)),
             cors_origins=frozenset(self.config.api.cors_origins),
         )
         return make_app(services)

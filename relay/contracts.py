@@ -7,7 +7,9 @@ an admin alone; a thing of another tenant is NotFound, like a missing one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -429,3 +431,10 @@ class EventFeed(Protocol):
 
     async def page(self, wanted: FeedFilter) -> FeedPage:
         """Oldest first. Who goes on from each page's cursor is given every event once: nothing appears behind it later."""
+
+    async def newest(self) -> int:
+        """A cursor behind everything that is there."""
+
+    def watch(self, event: asyncio.Event) -> AbstractContextManager[None]:
+        """While it is entered, `event` is set when there may be something new, or when the configuration has changed, by
+        whatever process on the store; and now and then without a reason."""

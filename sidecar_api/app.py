@@ -35,6 +35,7 @@ from sidecar_api.route import Group, Route
 from sidecar_api.routes import GROUPS
 from sidecar_api.schemas.queries import NoQuery
 from sidecar_api.services import SERVICES, Services
+from sidecar_api.streams import STREAMS, Streams
 from sidecar_api.throttle import Standing, Throttle, too_many
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,7 +54,9 @@ def make_app(services: Services, groups: Sequence[Group] = GROUPS) -> web.Applic
     app = web.Application(middlewares=[_around], client_max_size=services.max_body)
     app[SERVICES] = services
     app[DESCRIPTION] = Description(groups, services.version)
+    app[STREAMS] = Streams(services.streams)
     app.on_response_prepare.append(_dress)
+    app.on_shutdown.append(_end_streams)
     binder = _Binder(services)
     for route in (route for group in groups for route in group.routes):
         app.router.add_route(route.method, route.path, binder.bind(route), name=route.name, expect_handler=_expect)
@@ -164,6 +167,11 @@ async def _around(request: web.Request, handler: Handle) -> web.StreamResponse:
             1000 * (time.perf_counter() - began),
         )
     return response
+
+
+async def _end_streams(app: web.Application) -> None:
+    """At a stop, before requests under way are waited for."""
+    app[STREAMS].close()
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:

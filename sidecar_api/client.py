@@ -10,6 +10,7 @@ the members of the problem (RFC 9457). The command line speaks through this alon
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -24,7 +25,8 @@ import aiohttp
 import orjson
 
 from relay.errors import Violation
-from sidecar_api.operations import Item, Listing, Operation, T
+from sidecar_api.operations import Item, Listing, Operation, Stream, T
+from sidecar_api.received import Received
 
 Json = Any
 """What JSON gives; its shape is the route's."""
@@ -33,6 +35,8 @@ Query = Mapping[str, str | int | Sequence[str] | None] | Sequence[tuple[str, str
 Page = TypeVar("Page")
 
 _PIECE = 1024 * 1024
+_PASSING = frozenset({429, 502, 503, 504})
+"""Statuses of problems that pass."""
 _MERGE_PATCH = "application/merge-patch+json"
 _RFC822 = "message/rfc822"
 
@@ -220,6 +224,39 @@ class Client:
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    async def follow(
+        self, stream: Stream[Item], *ids: str, query: Query | None = None, after: str | None = None
+    ) -> AsyncIterator[Item]:
+        """Every event of a stream as it comes, from behind `after` on; goes on by itself where the connection ends, without
+        losing one or giving one twice. It ends after `limit` events where the query has one.
+
+        ApiError for a problem that no waiting mends, as when the token is revoked; Unreachable if nobody answers at first.
+        """
+        received = Received(last_id=after)
+        asked = dict(_parameters(query))
+        limit = int(asked["limit"]) if "limit" in asked else None
+        is_connected = False
+        while True:
+            pause: float | None = None
+            try:
+                async with self._send(stream.method, stream.url(*ids), asked, None, received.headers) as response:
+                    is_connected = True
+                    async for event in received.events(response.content.iter_any()):
+                        limit = None if limit is None else limit - 1
+                        yield event
+            except Unreachable:
+                if not is_connected:
+                    raise
+            except ApiError as problem:
+                if problem.status not in _PASSING:
+                    raise
+                pause = problem.retry_after
+            if limit is not None:
+                if limit <= 0:
+                    return
+                asked["limit"] = str(limit)
+            await asyncio.sleep(received.retry if pause is None else pause)
 
     async def _exchange(
         self,

@@ -48,6 +48,11 @@ PARAMETERS: dict[str, Json] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+( +[!-~]+)*$"},
         "The same key with the same content gives the same answer, with `Idempotent-Replayed: true`",
     ),
+    "LastEventId": _parameter(
+        "Last-Event-ID",
+        {"type": "string", "pattern": r"^\d{1,18}$"},
+        "The last `id` that was received: the stream goes on behind it, whatever `after` says",
+    ),
     "IfMatch": _parameter("If-Match", _TEXT, "Tags as they were read; 412 where it has changed meanwhile"),
     "IfNoneMatch": _parameter("If-None-Match", _TEXT, "Tags that the client has; 304 where one is still right"),
 }

@@ -25,7 +25,7 @@ from sidecar_api.described import (
 )
 from sidecar_api.problems import ProblemOut
 from sidecar_api.reference.page import render
-from sidecar_api.route import JSON, Group, Route
+from sidecar_api.route import EVENT_STREAM, JSON, Group, Route
 from sidecar_api.schemas.examples import example_of
 from sidecar_api.shapes import REFERENCE, Json, complete, schemas_of, texts_of
 
@@ -172,6 +172,8 @@ def _header_parameters(route: Route) -> list[Json]:
     names = ["RequestId"]
     if route.idempotent:
         names.append("IdempotencyKey")
+    if EVENT_STREAM in route.answers.values():
+        names.append("LastEventId")
     if route.tagged:
         names.append("IfNoneMatch" if route.method == "GET" else "IfMatch")
     return [parameter(name) for name in names]

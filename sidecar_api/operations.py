@@ -49,6 +49,11 @@ class Listing(Operation[T], Generic[T, Item]):
     """An operation whose answer has `items` and a `next_cursor`."""
 
 
+@dataclass(frozen=True)
+class Stream(Operation[bytes], Generic[Item]):
+    """An operation whose answer is a stream of events; `Item` is the JSON of each."""
+
+
 SUBMIT: Operation[views.SubmittedOut] = Operation("POST", "/v1/messages")
 SUBMIT_BATCH: Operation[views.BatchOut] = Operation("POST", "/v1/messages/batch")
 SUBMIT_RAW: Operation[views.SubmittedOut] = Operation("POST", "/v1/messages/raw")
@@ -66,6 +71,7 @@ REROUTE_MESSAGE: Operation[views.ActedOut] = Operation("POST", "/v1/messages/{id
 DELETE_MESSAGE: Operation[None] = Operation("DELETE", "/v1/messages/{id}")
 ACT_ON_MESSAGES: Operation[views.BulkOut] = Operation("POST", "/v1/messages/bulk")
 LIST_EVENTS: Operation[events.FeedOut] = Operation("GET", "/v1/events")
+STREAM_EVENTS: Stream[events.FeedEventOut] = Stream("GET", "/v1/events/stream")
 
 LIST_BATCHES: Listing[suspensions.BatchesOut, suspensions.BatchStandingOut] = Listing("GET", "/v1/batches")
 SUSPEND_BATCH: Operation[suspensions.SuspensionOut] = Operation("POST", "/v1/batches/{batch}/suspend")

@@ -23,6 +23,7 @@ Answers = Mapping[int, type | str | tuple[str, ...] | None]
 
 JSON = "application/json"
 RFC822 = "message/rfc822"
+EVENT_STREAM = "text/event-stream"
 
 COMMON = frozenset({400, 401, 403, 404, 422, 429, 500, 503})
 """Problems of any route that needs a token."""

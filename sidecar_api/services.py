@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -23,6 +23,7 @@ from relay.contracts import (
 )
 from relay.intake.submission import Submission
 from relay.model.instance import Standing
+from sidecar_api.streams import StreamTerms
 
 
 class Intake(Protocol):
@@ -72,6 +73,7 @@ class Services:
     header_prefix: str = "X-Stagepost-"
     requests_per_minute: int | None = None
     """Of one token, in this process; None is no limit."""
+    streams: StreamTerms = field(default_factory=StreamTerms)
     cors_origins: frozenset[str] = frozenset()
     """Whose pages may call from a browser; `*` is any."""
 

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -42,10 +42,10 @@ class Patience:
     """Of a body, once `request` has passed."""
 
 
-class _Connection(RequestHandler):
+class Connection(RequestHandler):
     """One connection, and the watch over it."""
 
-    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch")
+    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch", "when_lost")
 
     def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
@@ -56,6 +56,8 @@ class _Connection(RequestHandler):
         self._received = 0
         self._seen = 0
         self._unsent = 0
+        self.when_lost: Callable[[], None] | None = None
+        """Told that the client has gone: for an answer that has nothing to send."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -67,6 +69,8 @@ class _Connection(RequestHandler):
             self._watch.cancel()
             self._watch = None
         super().connection_lost(exc)
+        if self.when_lost is not None:
+            self.when_lost()
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -149,9 +153,9 @@ class _Server(web.Server):
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # not only aiohttp's
         return self.connection() if len(self._connections) < self._max_connections else _Doorstep(self)
 
-    def connection(self) -> _Connection:
+    def connection(self) -> Connection:
         """For one client more."""
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class _Runner(web.AppRunner):

@@ -8,10 +8,13 @@ were writing then have come to their end: which costs the writers nothing, and t
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 
 from relay.contracts import FeedFilter, FeedPage
+from relay.errors import StoreUnavailable
 from storage.database import Database
 from storage.rows import read_event
+from storage.tidings import Tidings
 from storage.work import fetch
 
 WALKED_AT_ONCE = 2000
@@ -26,12 +29,25 @@ PATIENCE = 2.0
 class Feed:
     """Satisfies relay.contracts.EventFeed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tidings: Tidings) -> None:
         self._database = database
+        self._tidings = tidings
+
+    def watch(self, event: asyncio.Event) -> AbstractContextManager[None]:
+        """See EventFeed."""
+        return self._tidings.watch(event)
+
+    async def newest(self) -> int:
+        """See EventFeed."""
+        until = await self._settled()
+        if until is None:
+            raise StoreUnavailable("a transaction that writes events does not come to its end")
+        ((newest,),) = await self._database.read(fetch("newest_event", {"until": until}))
+        return int(newest)
 
     async def page(self, wanted: FeedFilter) -> FeedPage:
         """See EventFeed."""
-        until = NEWEST if self._database.dialect == "sqlite" else await self._settled()
+        until = await self._settled()
         if until is None:
             return FeedPage((), wanted.after, more=False)
         values: dict[str, object] = {
@@ -53,6 +69,8 @@ class Feed:
 
     async def _settled(self) -> int | None:
         """A sequence up to which all are committed, or never will be; None: somebody takes too long."""
+        if self._database.dialect == "sqlite":
+            return NEWEST
         ((last,),) = await self._database.read(fetch("last_event"))
         ends = asyncio.get_running_loop().time() + PATIENCE
         writing = await self._writers()

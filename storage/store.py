@@ -29,6 +29,7 @@ from storage.spool import Spool
 from storage.sqlite import open_sqlite
 from storage.suppressing import SuppressionList
 from storage.suspending import Suspensions
+from storage.tidings import WAITING, WRITTEN, Overheard, Tidings
 from storage.windows import LENGTHS, Lengths
 from storage.work import Lock, Work, execute, fetch, fetch_one
 
@@ -68,6 +69,7 @@ class Store:
         archive: Archive,
         directory: Directory,
         suspensions: Suspensions,
+        tidings: Tidings,
         *,
         is_new: bool,
     ) -> None:
@@ -77,7 +79,7 @@ class Store:
         self.archive = archive
         self.directory = directory
         self.commands = CommandLog(database)
-        self.feed = Feed(database)
+        self.feed = Feed(database, tidings)
         self.suspensions = suspensions
         self.suppressions = SuppressionList(database, directory, clock)
         self.is_new = is_new
@@ -88,6 +90,8 @@ class Store:
         self._contents = contents
         self._directory = directory
         self._suspensions = suspensions
+        self._tidings = tidings
+        directory.cache.on_forget.append(tidings.wake)
         self._callbacks: list[ReadyCallback] = []
         self._open_callbacks: list[OpenCallback] = []
         self._lost_callbacks: list[Callable[[str], None]] = []
@@ -169,6 +173,7 @@ class Store:
         await self._suspensions.close()
         await self._queue.close()
         await self._pulse.close()
+        await self._tidings.close()
         await self._database.close()
 
     # -- hearing other instances (storage.database.Hearing) -------------------------------------------------------------
@@ -177,6 +182,7 @@ class Store:
         """What was missed is made good: the cache is emptied, and every queue is looked at."""
         self._directory.cache.enabled = True
         self._directory.cache.forget()
+        self._tidings.began()
         self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     def ended(self) -> None:
@@ -185,13 +191,17 @@ class Store:
         self._directory.cache.forget()
 
     def heard(self, payload: str) -> None:
-        """A change of the configuration, a delivery that is ready, or a slot that was given back."""
+        """A change of the configuration, a delivery that is ready, a slot that was given back, or a word about events."""
         kind, _, rest = payload.partition(" ")
         if kind == "ready":
             due, _, queue_key = rest.partition(" ")
             self.tell_ready(queue_key, int(due))
         elif kind == "open":
             self.tell_open(rest)
+        elif kind == WRITTEN:
+            self._tidings.wake()
+        elif kind == WAITING:
+            self._tidings.others_wait()
         else:
             self._directory.cache.forget()
 
@@ -293,7 +303,7 @@ async def _prepare(database: Database, spool: Spool | None, clock: Clock) -> Non
 
 
 async def _assemble(
-    database: Database,
+    opened: Database,
     spool: Spool | None,
     cipher: Cipher,
     holder: str,
@@ -303,6 +313,8 @@ async def _assemble(
     lengths: Lengths,
     peers: Peers | None,
 ) -> Store:
+    tidings = Tidings(opened, clock, is_alone=opened.dialect == "sqlite" and peers is None)
+    database = Overheard(opened, tidings)
     contents = Contents(database, Files(database, spool) if spool else Chunks(database), inline_limit)
     directory = Directory(database, cipher, contents.remove, peers)
     told: list[Store] = []
@@ -336,7 +348,7 @@ async def _assemble(
     )
     is_used = await database.read(fetch_one("is_used"))
     store = Store(
-        database,
+        opened,
         clock,
         pulse,
         queue,
@@ -344,6 +356,7 @@ async def _assemble(
         Archive(database, clock, tell_ready, contents.remove),
         directory,
         Suspensions(database, directory, tell_ready),
+        tidings,
         is_new=is_used is None,
     )
     told.append(store)

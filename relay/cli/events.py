@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from relay.cli import completion
 from relay.cli.commands import Noun, verb
 from relay.cli.options import PAGE, tenant_option
-from relay.cli.output import show_rows
+from relay.cli.output import as_text, pick, show_rows
 from relay.cli.session import Session
 from sidecar_api import operations
 
@@ -60,6 +61,29 @@ async def _collect(api: Client, query: dict[str, Any], limit: int | None) -> dic
         after = page["next_cursor"]
         if not page["more"] or (limit is not None and len(items) >= limit):
             return {**page, "items": items}
+
+
+@command.command("follow")
+@tenant_option
+@click.option("--after", metavar="SEQUENCE", help="From behind it on; else what happens from now on.")
+@click.option("--kind", metavar="KIND", help="Of this kind, as sent or deferred.")
+@click.option("--message", metavar="MESSAGE", shell_complete=completion.messages, help="Of this message.")
+@click.option("--limit", type=click.IntRange(1, 999_999_999), metavar="N", help="End after so many.")
+@verb
+def follow(session: Session, /, after: str | None, **query: Any) -> None:
+    """Events as they happen, a line each, until it is interrupted; none is lost while the relay restarts."""
+    session.require_running()
+    asked = {**query, "after": after or "latest"}
+
+    async def tell(api: Client) -> None:
+        async for event in api.follow(operations.STREAM_EVENTS, query=asked):
+            if session.as_json:
+                click.echo(json.dumps(event, ensure_ascii=False))
+            else:
+                click.echo("  ".join(as_text(pick(event, member)) for member in COLUMNS.values()))
+            sys.stdout.flush()
+
+    session.run(tell)
 
 
 def _show(found: Any) -> None:

@@ -112,6 +112,15 @@ class Session:
         except EXPECTED as fault:
             raise failure_of(fault, self.where.url or str(config and config.server.data_dir)) from None
 
+    def require_running(self) -> None:
+        """Failure where a relay of this machine is named that does not run: nothing would happen there."""
+        from relay.instance import is_listening
+
+        if not self.where.url and not is_listening(self.config.api_socket):
+            raise Failure(
+                Exit.UNAVAILABLE, f"no relay runs in {self.config.server.data_dir}: start it, or name another"
+            )
+
     def show(self, value: Any, for_people: Callable[[Any], None]) -> None:
         """An answer: as JSON where that was asked for; nothing where there is none (204)."""
         if value is None:

@@ -16,6 +16,8 @@ from sidecar_api.schemas.fields import AccountRef, BatchName, ClientId, Identifi
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 50
+LATEST = -1
+"""The cursor behind all that is there."""
 
 
 def _one(value: object) -> str:
@@ -39,6 +41,17 @@ def _sequence(value: object) -> int:
     text = _one(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError("is not a cursor")
+    return int(text)
+
+
+def _place(value: object) -> int:
+    return LATEST if value == "latest" else _sequence(value)
+
+
+def _count(value: object) -> int:
+    text = _one(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
+        raise ValueError("must be 1 to 999999999")
     return int(text)
 
 
@@ -220,6 +233,25 @@ class SuppressionsExportQuery(SuppressionsFilterQuery):
 
     format: Annotated[Literal["csv", "jsonl"], BeforeValidator(_one)] = "csv"
     """`csv`, with a line of names, or `jsonl`, an object a line."""
+
+
+class EventStreamQuery(TenantQuery):
+    """Filters, all of which must hold, and where to begin."""
+
+    after: Annotated[
+        int | None,
+        PlainValidator(_place),
+        schema_of(type="string", pattern=r"^(latest|\d{1,18})$", examples=["latest"]),
+    ] = None
+    """Behind this sequence, or `latest` for what comes from now on; else it begins with the oldest that is kept."""
+    kind: _Kind | None = None
+    """Of this kind."""
+    message: Identifier | None = None
+    """Of this message."""
+    limit: Annotated[int, PlainValidator(_count), schema_of(type="integer", minimum=1, maximum=999_999_999)] | None = (
+        None
+    )
+    """After so many events the stream ends; else it does not."""
 
 
 class PurgeQuery(Strict):

@@ -171,6 +171,9 @@ SELECT sequence, kind, at, tenant_id, message_id, recipient, facts, wanted, walk
 WHERE wanted = 1 OR sequence = (SELECT max(sequence) FROM walked)
 ORDER BY sequence LIMIT CAST(:count AS BIGINT);
 
+-- newest_event: the last sequence of an event up to one
+SELECT coalesce(max(sequence), 0) FROM events WHERE sequence <= CAST(:until AS BIGINT);
+
 -- feed_of_message: the same for one message, all of whose events are few
 WITH walked AS MATERIALIZED (
     SELECT sequence, kind, at, tenant_id, message_id, recipient, facts FROM events WHERE message_id = :message

@@ -330,3 +330,18 @@ def test_the_instance_and_its_scheduler(instance: Instance) -> None:
     assert instance.json("dispatch", "start")["dispatch"] == {"active": True}
     assert instance.json("instance", "replace", "--dispatch", "off")["dispatch"] == {"active": False}
     assert instance.json("instance", "replace") == {"name": None, "dispatch": {"active": True}}
+
+
+def test_events_are_followed(instance: Instance, tenant: str) -> None:
+    instance.run("accounts", "add", "keep", "--tenant", tenant, "--kind", "capture", "--default")
+    sender = ("--tenant", tenant, "--from", "ann@example.com", "--to", "bob@example.com")
+    sent = instance.json("send", "-", *sender, stdin=MESSAGE)
+    asked = ("events", "follow", "--after", "0", "--message", sent["id"], "--limit", "1")
+    done = instance.run(*asked)
+    if instance.json("instance", "show")["status"]["since"] is None:
+        assert done.code == Exit.UNAVAILABLE
+        assert "no relay runs in" in done.err
+        return
+    [line] = done.out.splitlines()
+    assert line.split("  ")[2:5] == ["accepted", tenant, sent["id"]]
+    assert instance.json(*asked)["kind"] == "accepted"

@@ -150,3 +150,13 @@ def test_a_token_in_clear_is_warned_of() -> None:
     done = run("health", "--url", "http://relay.invalid:1", STAGEPOST_TOKEN="x")
     assert "warning: the token goes to http://relay.invalid:1 in clear" in done.err
     assert click.unstyle(done.err) == done.err
+
+
+def test_events_are_followed_over_tls(remote: Remote) -> None:
+    remote.run("tenant", "accounts", "add", "kept", "--kind", "capture", "--default")
+    mail = "From: a@a.example\nTo: b@b.example\n\nx\n"
+    for _ in range(2):
+        sent = remote.run("tenant", "send", "-", "--from", "a@a.example", "--to", "b@b.example", stdin=mail)
+        assert sent.code == 0, sent.err
+    followed = remote.run("reader", "events", "follow", "--after", "0", "--kind", "accepted", "--limit", "2")
+    assert (followed.code, len(followed.out.splitlines())) == (0, 2), followed.err

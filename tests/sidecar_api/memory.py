@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -471,6 +473,14 @@ class MemoryCommands:
 
 class MemoryFeed:
     """One event of each of two tenants."""
+
+    async def newest(self) -> int:
+        """Behind both."""
+        return 2
+
+    def watch(self, event: asyncio.Event) -> contextlib.AbstractContextManager[None]:
+        """Nothing ever comes."""
+        return contextlib.nullcontext()
 
     async def page(self, wanted: FeedFilter) -> FeedPage:
         """By tenant, kind, message and cursor."""

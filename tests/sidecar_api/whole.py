@@ -16,7 +16,8 @@ from relay.model.tenant import AccountKind
 from sidecar_api.app import make_app
 from sidecar_api.client import Client
 from sidecar_api.services import Services
-from sidecar_api.site import start_site
+from sidecar_api.site import Site, start_site
+from sidecar_api.streams import StreamTerms
 from tests.sidecar_api.conftest import listening
 from tests.sidecar_api.memory import Probe
 from tests.support.core import ACME, Core, running_core
@@ -30,6 +31,9 @@ class Whole:
     admin: Client
     acme: Client
     url: str
+    token: str
+    """The tenant's."""
+    site: Site
 
     async def captured(self, queue_id: str) -> Any:
         """The message once it is captured."""
@@ -38,7 +42,9 @@ class Whole:
 
 
 @contextlib.asynccontextmanager
-async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | None = None) -> AsyncIterator[Whole]:
+async def whole_door(
+    directory: Path, clock: Clock | None = None, *, url: str | None = None, streams: StreamTerms | None = None
+) -> AsyncIterator[Whole]:
     """Open; its account keeps what it is given."""
 
     async def readiness() -> Mapping[str, str]:
@@ -68,6 +74,7 @@ async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | 
                 clock=core.clock,
                 version="1",
                 hostname="relay.example",
+                streams=streams or StreamTerms(),
             )
         )
         path = directory / "s"
@@ -75,5 +82,5 @@ async def whole_door(directory: Path, clock: Clock | None = None, *, url: str | 
         async with Client.unix(path) as admin:
             token = (await admin.request("POST", "/v1/tokens", json={"name": "t", "tenant": ACME}))["token"]
             async with Client(f"http://127.0.0.1:{site.ports[0]}", token=token) as acme:
-                yield Whole(core, admin, acme, f"http://127.0.0.1:{site.ports[0]}")
+                yield Whole(core, admin, acme, f"http://127.0.0.1:{site.ports[0]}", token, site)
         await site.stop()
