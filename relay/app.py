@@ -210,6 +210,8 @@ class Relay:
             suspensions=self.store.suspensions,
             suppressions=self.store.suppressions,
             feed=self.store.feed,
+            client_sides=self.store.client_sides,
+            bounce_mailboxes=self.store.bounce_mailboxes,
             probe=Probe(self.connector),
             explainer=Explainer(
                 self.store.archive, self.store.queue, self.store.directory, self.dispatcher, self.clock
@@ -226,6 +228,7 @@ class Relay:
             requests_per_minute=self.config.api.requests_per_minute,
             streams=StreamTerms(total=max(1, self.places.api // 2)),
             cors_origins=frozenset(self.config.api.cors_origins),
+            genro_mail_proxy=self.config.api.genro_mail_proxy,
         )
         return make_app(services)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.model.act import Act, WhyNot
+from relay.model.bounce_mailbox import BounceMailbox
+from relay.model.client_side import ClientSide
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, QueueHead, Settlement, StoredContent
 from relay.model.event import Event, EventKind
@@ -46,6 +48,10 @@ class MessageQueue(Protocol):
         takes the client id. Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when the caller is
         cancelled.
         """
+
+    async def keep_refused(self, refused: NewMessage) -> bool:
+        """Write down, as failed, a message that was not accepted, for its client's reports. False: a message has its client
+        id and does not give it up, so nothing was written."""
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises."""
@@ -438,3 +444,26 @@ class EventFeed(Protocol):
     def watch(self, event: asyncio.Event) -> AbstractContextManager[None]:
         """While it is entered, `event` is set when there may be something new, or when the configuration has changed, by
         whatever process on the store; and now and then without a reason."""
+
+
+class ClientSides(Protocol):
+    """Where tenants have their own HTTP servers. Secrets are stored encrypted."""
+
+    async def client_side(self, tenant: str) -> ClientSide:
+        """A tenant's; one that says nothing where there is none."""
+
+    async def client_sides(self) -> Mapping[str, ClientSide]:
+        """All there are, by tenant."""
+
+    async def change_client_side(self, tenant: str, change: Callable[[ClientSide], ClientSide]) -> ClientSide:
+        """As it is now; `change` as in Directory.change_tenant. NotFound: no such tenant."""
+
+
+class BounceMailboxes(Protocol):
+    """The instance's mailbox for notifications. Its password is stored encrypted."""
+
+    async def bounce_mailbox(self) -> BounceMailbox:
+        """As it is set up; one that says nothing where there is none."""
+
+    async def change_bounce_mailbox(self, change: Callable[[BounceMailbox], BounceMailbox]) -> BounceMailbox:
+        """As it is now; `change` as in Directory.change_tenant."""

@@ -26,13 +26,15 @@ from sidecar_api.bodies import (
 from sidecar_api.call import Call, reading_of
 from sidecar_api.coding import Inflated, coding_of, compress, read_all
 from sidecar_api.cors import allow, preflight
+from sidecar_api.dialect import Dialect
 from sidecar_api.etags import tag
+from sidecar_api.genro.faults import fault_response
 from sidecar_api.openapi import DESCRIPTION, Description
 from sidecar_api.problems import UNEXPECTED, of_status, problem_of
 from sidecar_api.request_ids import REQUEST_ID, SERVER, request_id_of
 from sidecar_api.resources.submissions import IDEMPOTENCY_KEY
 from sidecar_api.route import Group, Route
-from sidecar_api.routes import GROUPS
+from sidecar_api.routes import GROUPS, OURS
 from sidecar_api.schemas.queries import NoQuery
 from sidecar_api.services import SERVICES, Services
 from sidecar_api.streams import STREAMS, Streams
@@ -46,11 +48,13 @@ access_log = logging.getLogger(f"{__name__}.access")
 _ID = web.RequestKey("request_id", str)
 _CALLER = web.RequestKey("caller", Caller)
 _STANDING = web.RequestKey("standing", Standing)
+_DIALECT = web.RequestKey("dialect", Dialect)
 _ANONYMOUS = "-"
 
 
-def make_app(services: Services, groups: Sequence[Group] = GROUPS) -> web.Application:
+def make_app(services: Services) -> web.Application:
     """The application, to be served by `sidecar_api.site.start_site`."""
+    groups: Sequence[Group] = GROUPS if services.genro_mail_proxy else OURS
     app = web.Application(middlewares=[_around], client_max_size=services.max_body)
     app[SERVICES] = services
     app[DESCRIPTION] = Description(groups, services.version)
@@ -76,6 +80,7 @@ class _Binder:
         """The route's handler as aiohttp calls it."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
+            request[_DIALECT] = route.dialect
             call = await self._admit(route, request)
             response = await self._handle(route, call)
             return tag(request, response) if route.tagged else response
@@ -96,7 +101,7 @@ class _Binder:
         """Who calls, how often, what they ask."""
         services = self._services
         local = is_local(request)
-        caller = await authenticate(request, route.access, local, services.directory, services.clock)
+        caller = await authenticate(request, route.access, local, services.directory, services.clock, route.dialect)
         request[_CALLER] = caller
         if self._throttle is not None and caller.has_token:
             granted, standing = self._throttle.take(caller.name, services.clock.boot())
@@ -152,7 +157,8 @@ async def _around(request: web.Request, handler: Handle) -> web.StreamResponse:
         problem = problem_of(error)
         if problem is UNEXPECTED:
             log.exception("request %s failed unexpectedly: %s %s", request_id, request.method, request.path)
-        response = problem.response(request_id)
+        is_ours = request.get(_DIALECT, Dialect.OURS) is Dialect.OURS
+        response = problem.response(request_id) if is_ours else fault_response(problem)
     if not response.prepared:  # a stream has called this itself, if it wants to
         compress(request, response)
     if access_log.isEnabledFor(logging.DEBUG):

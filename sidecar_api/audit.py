@@ -13,10 +13,14 @@ from sidecar_api.call import Call
 from sidecar_api.route import Route
 
 MASK = "***"
-SECRETS = frozenset({"password", "secret", "token", "api_key", "api_token", "authorization"})
+SECRETS = frozenset(
+    {"password", "secret", "token", "api_key", "api_token", "authorization", "imap_password", "bounce_imap_password"}
+)
 """Members whose values are masked, at any depth; a test holds every member that no answer shows against it."""
 MAX_BODY = 16 * 1024
 """Octets of JSON; a longer body is left out."""
+
+_OF_TENANTS = ("/v1/tenants/{id}", "/tenant/{id}")
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +52,10 @@ def _tenant_of(route: Route, call: Call) -> str | None:
     """Whom it was done for."""
     if call.caller.tenant is not None:
         return call.caller.tenant
-    if route.path.startswith("/v1/tenants/{id}"):
+    if route.path.startswith(_OF_TENANTS):
         return call.request.match_info["id"]
-    named = getattr(call.query, "tenant", None) or getattr(call.body, "tenant", None)
+    said = (getattr(part, name, None) for part in (call.query, call.body) for name in ("tenant", "tenant_id"))
+    named = next(filter(None, said), None)
     return named if isinstance(named, str) and named != "*" else None
 
 

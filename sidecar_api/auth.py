@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: bearer tokens (RFC 6750), the Unix socket, scopes, and the tenant that is acted for.
+"""Who calls, and what they may do: tokens (RFC 6750), the Unix socket, scopes, and the tenant that is acted for.
 
 The tenant is what the token says, never what the request says (promise 7). A request over the Unix socket is an admin's:
 the socket's mode is 0600, so the file system has asked already.
@@ -19,6 +19,7 @@ from relay.contracts import Directory
 from relay.errors import Invalid, NotFound, Violation
 from relay.model.tenant import DEFAULT_TENANT, IDENTIFIER, INSTANCE, Scope
 from relay.secrets import token_hash
+from sidecar_api.dialect import Dialect
 from sidecar_api.problems import ProblemError
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
@@ -80,7 +81,14 @@ LOCAL = Caller("local", None, frozenset(Scope))
 ANONYMOUS = Caller("anonymous", "", frozenset())
 
 
-async def authenticate(request: web.Request, access: Access, local: bool, directory: Directory, clock: Clock) -> Caller:
+async def authenticate(
+    request: web.Request,
+    access: Access,
+    local: bool,
+    directory: Directory,
+    clock: Clock,
+    dialect: Dialect = Dialect.OURS,
+) -> Caller:
     """The caller, entitled to `access`; ProblemError 401 or 403."""
     if access is Access.PUBLIC:
         return ANONYMOUS
@@ -88,7 +96,7 @@ async def authenticate(request: web.Request, access: Access, local: bool, direct
         return LOCAL
     if access is Access.METRICS and _from_loopback(request):
         return ANONYMOUS
-    caller = await _bearer(request, directory, clock)
+    caller = await _bearer(request, directory, clock, dialect)
     if access.is_admin and not caller.is_admin:
         raise ProblemError(403, "admin_only", "this needs an admin's token")
     if access.scope is not None and access.scope not in caller.scopes:
@@ -96,17 +104,17 @@ async def authenticate(request: web.Request, access: Access, local: bool, direct
     return caller
 
 
-async def _bearer(request: web.Request, directory: Directory, clock: Clock) -> Caller:
-    given = request.headers.getall("Authorization", ())
+async def _bearer(request: web.Request, directory: Directory, clock: Clock, dialect: Dialect) -> Caller:
+    given = request.headers.getall(dialect.header, ())
     if not given:
-        raise _unauthorized("token_required", "send Authorization: Bearer and a token")
-    scheme, _, secret = given[0].partition(" ")
-    secret = secret.strip()
+        what = "Authorization: Bearer and a token" if dialect is Dialect.OURS else f"{dialect.header} and a token"
+        raise unauthorized(dialect, "token_required", f"send {what}")
+    secret = dialect.secret_in(given[0])
     # One way through for every bad token: hash, look up, one answer.
-    token = await directory.token(token_hash(secret[:MAX_TOKEN]))
-    usable = len(given) == 1 and scheme.lower() == "bearer" and len(secret) <= MAX_TOKEN
+    token = await directory.token(token_hash((secret or "")[:MAX_TOKEN]))
+    usable = len(given) == 1 and secret is not None and len(secret) <= MAX_TOKEN
     if token is None or not usable or (token.expires_at is not None and token.expires_at <= clock.now()):
-        raise _unauthorized("bad_token", "this token is not known, or has expired or been revoked")
+        raise unauthorized(dialect, "bad_token", "this token is not known, or has expired or been revoked")
     if token.networks and not _stands_in(request, token.networks):
         raise ProblemError(403, "wrong_network", "this token may not be used from this address")
     directory.token_used(token.id, clock.now())
@@ -119,8 +127,9 @@ def _stands_in(request: web.Request, networks: Sequence[IPv4Network | IPv6Networ
     return address is not None and any(address in network for network in networks)
 
 
-def _unauthorized(code: str, detail: str) -> ProblemError:
-    challenge = 'Bearer realm="stagepost"' + (', error="invalid_token"' if code == "bad_token" else "")
+def unauthorized(dialect: Dialect, code: str, detail: str) -> ProblemError:
+    """401, with the challenge that HTTP asks for."""
+    challenge = f'{dialect.challenge} realm="stagepost"' + (', error="invalid_token"' if code == "bad_token" else "")
     return ProblemError(401, code, detail, {"WWW-Authenticate": challenge})
 
 

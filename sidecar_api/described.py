@@ -7,6 +7,7 @@ from http import HTTPStatus
 from relay.intake.controls import BATCH
 from relay.model.tenant import IDENTIFIER, USERNAME
 from sidecar_api.call import ADDRESS
+from sidecar_api.dialect import Dialect
 from sidecar_api.problems import MEDIA_TYPE
 from sidecar_api.shapes import Json
 
@@ -135,17 +136,35 @@ _PROBLEMS: dict[int, tuple[str, str, str, str | None]] = {
     500: ("internal", "Something went wrong in the relay", "something went wrong here; the log tells more", None),
     503: ("queue_full", "The relay takes nothing now", "insufficient system storage", None),
 }
+_KINDS = {Dialect.OURS: "Problem", Dialect.GENRO: "Fault"}
 _MORE = {401: ("Challenge",), 412: ("ETag",), 429: ("RetryAfter",), 503: ("RetryAfter",)}
 
 
-def problem(status: int) -> Json:
+def problem(status: int, dialect: Dialect) -> Json:
     """A reference to the problem of a status."""
-    return {"$ref": f"#/components/responses/Problem{status}"}
+    return {"$ref": f"#/components/responses/{_KINDS[dialect]}{status}"}
 
 
 def problems(schema: Json) -> Json:
     """Every problem as a component: what it means, its header fields, an example."""
-    return {f"Problem{status}": _problem(status, schema) for status in _PROBLEMS}
+    return {f"{_KINDS[Dialect.OURS]}{status}": _problem(status, schema) for status in _PROBLEMS}
+
+
+def faults(schema: Json) -> Json:
+    """The same as clients of genro-mail-proxy read them."""
+    return {f"{_KINDS[Dialect.GENRO]}{status}": _fault(status, schema) for status in _PROBLEMS if status != 409}
+
+
+def _fault(status: int, schema: Json) -> Json:
+    _, description, detail, at = _PROBLEMS[status]
+    example: Json = {"detail": detail}
+    if status == 422 and at is not None:
+        example = {"detail": [{"type": "value_error", "loc": ["body", *at[1:].split("/")], "msg": detail}]}
+    return {
+        "description": description,
+        "headers": headers(*_MORE.get(status, ())),
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
 
 
 def _problem(status: int, schema: Json) -> Json:

@@ -17,18 +17,31 @@ from sidecar_api.described import (
     HEADERS,
     INTRODUCTION,
     PARAMETERS,
+    faults,
     headers,
     parameter,
     path_parameter,
     problem,
     problems,
 )
+from sidecar_api.dialect import Dialect
+from sidecar_api.genro.faults import GenroFaultOut
 from sidecar_api.problems import ProblemOut
 from sidecar_api.reference.page import render
 from sidecar_api.route import EVENT_STREAM, JSON, Group, Route
 from sidecar_api.schemas.examples import example_of
 from sidecar_api.shapes import REFERENCE, Json, complete, schemas_of, texts_of
 
+_SCHEMES = {Dialect.OURS: "token", Dialect.GENRO: "api_token"}
+_SECURITY: dict[Dialect, Json] = {
+    Dialect.OURS: {"type": "http", "scheme": "bearer", "description": "A tenant's or an admin's token"},
+    Dialect.GENRO: {
+        "type": "apiKey",
+        "in": "header",
+        "name": Dialect.GENRO.header,
+        "description": "The same token, as clients of genro-mail-proxy show it",
+    },
+}
 _PART = re.compile(r"\{(\w+)\}")
 _RAW_EXAMPLE = "From: billing@example.com\r\nTo: ann@example.net\r\nSubject: Your invoice\r\n\r\nDear Ann, …\r\n"
 
@@ -68,16 +81,18 @@ def describe(groups: Sequence[Group], version: str) -> Json:
     """The whole document."""
     routes = [route for group in groups for route in group.routes]
     answers = {out for route in routes for out in route.answers.values() if isinstance(out, type) and out is not dict}
+    dialects = {route.dialect for route in routes}
+    wrong = [ProblemOut, *([GenroFaultOut] if Dialect.GENRO in dialects else [])]
     shapes, schemas = schemas_of(
         [route.body for route in routes if route.body is not None],
-        [ProblemOut, *sorted(answers, key=lambda shape: shape.__name__)],
+        [*wrong, *sorted(answers, key=lambda shape: shape.__name__)],
     )
     paths: dict[str, Json] = {}
     for group in groups:
         for route in group.routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, group.tag, shapes)
     used = orjson.dumps(
-        [paths, schemas, shapes[ProblemOut]]
+        [paths, schemas, [shapes[one] for one in wrong]]
     ).decode()  # a reader of ours hides the shape of what it makes
     return {
         "openapi": "3.1.0",
@@ -94,10 +109,9 @@ def describe(groups: Sequence[Group], version: str) -> Json:
             "schemas": {name: schema for name, schema in schemas.items() if REFERENCE.format(model=name) in used},
             "parameters": PARAMETERS,
             "headers": HEADERS,
-            "responses": problems(shapes[ProblemOut]),
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "A tenant's or an admin's token"}
-            },
+            "responses": problems(shapes[ProblemOut])
+            | (faults(shapes[GenroFaultOut]) if Dialect.GENRO in dialects else {}),
+            "securitySchemes": {_SCHEMES[one]: _SECURITY[one] for one in Dialect if one in dialects},
         },
     }
 
@@ -107,7 +121,7 @@ def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
         "operationId": route.name,
         "summary": route.summary,
         "tags": [tag],
-        "security": _security(route.access),
+        "security": _security(route),
         "x-access": route.access.value,
         "parameters": [
             *(path_parameter(name) for name in _PART.findall(route.path)),
@@ -123,15 +137,16 @@ def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
     return operation
 
 
-def _security(access: Access) -> list[Json]:
+def _security(route: Route) -> list[Json]:
     """What the caller must show; the scopes stand as roles."""
+    access, scheme = route.access, _SCHEMES[route.dialect]
     match access:
         case Access.PUBLIC:
             return []
         case Access.METRICS:
-            return [{}, {"token": []}]
+            return [{}, {scheme: []}]
     scopes = [] if access.scope is None else [access.scope.value]
-    return [{"token": [*(["admin"] if access.is_admin else []), *scopes]}]
+    return [{scheme: [*(["admin"] if access.is_admin else []), *scopes]}]
 
 
 def _request_body(route: Route, shapes: Mapping[type, Json]) -> Json:
@@ -191,7 +206,7 @@ def _responses(route: Route, shapes: Mapping[type, Json]) -> Json:
         elif out is not None:
             response["content"] = {JSON: {"schema": shapes[out], "example": example_of(out)}}
         responses[str(status)] = response
-    return responses | {str(status): problem(status) for status in sorted(route.problems)}
+    return responses | {str(status): problem(status, route.dialect) for status in sorted(route.problems)}
 
 
 def _header_names(route: Route, status: int) -> list[str]:

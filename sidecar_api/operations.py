@@ -1,4 +1,4 @@
-"""Operations: a line for each route, by which `sidecar_api.client` calls it and knows the shape of what comes back.
+"""Operations: a line for each route of ours, by which `sidecar_api.client` calls it and knows the shape of what comes back.
 
 Kept apart from the route table because that one imports the whole door; a test holds the two equal, shapes included.
 """

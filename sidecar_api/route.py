@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from sidecar_api.auth import Access
 from sidecar_api.call import Call
+from sidecar_api.dialect import Dialect
 from sidecar_api.schemas.patch import MERGE_PATCH, Patch
 from sidecar_api.schemas.queries import NoQuery, TenantQuery
 
@@ -56,6 +57,9 @@ class Route:
     tagged_in_part: bool = False
     """The answer has an ETag, of the part of it that can be changed, and is never 304 (its handler sets the tag)."""
     problems: frozenset[int] = COMMON
+    dialect: Dialect = Dialect.OURS
+    hands_in: bool = False
+    """Hands in mail in another way than `idempotent` ones."""
     description: str = ""
     """More than the summary says, where there is more to be known; in Markdown's `code` and **bold** alone."""
 
@@ -72,12 +76,13 @@ class Route:
     @property
     def audited(self) -> bool:
         """Whether the command log tells of it: what changes something, but for mail, of which events tell."""
-        return self.method != "GET" and not self.idempotent
+        return self.method != "GET" and not self.idempotent and not self.hands_in
 
     @property
     def name(self) -> str:
         """The handler's name: the operation's id."""
-        return str(getattr(self.handler, "__name__", self.path))
+        name = str(getattr(self.handler, "__name__", self.path))
+        return name if self.dialect is Dialect.OURS else f"{self.dialect.value}_{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from relay.clock import Clock
 from relay.contracts import (
     Accepted,
     AccountProbe,
+    BounceMailboxes,
+    ClientSides,
     CommandLog,
     ContentStore,
     Directory,
@@ -21,6 +23,7 @@ from relay.contracts import (
     SuppressionList,
     Suspensions,
 )
+from relay.intake.refused import Refused
 from relay.intake.submission import Submission
 from relay.model.instance import Standing
 from sidecar_api.streams import StreamTerms
@@ -31,6 +34,9 @@ class Intake(Protocol):
 
     async def accept(self, submission: Submission) -> Accepted:
         """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable."""
+
+    async def keep_refused(self, refused: Refused) -> bool:
+        """Write down a message that was not accepted, for its client's reports; False where its client id is in use."""
 
     def check_admission(self) -> None:
         """Whether a new message may begin now: raises Rejected (QUEUE_FULL, SHUTTING_DOWN)."""
@@ -58,6 +64,8 @@ class Services:
     suspensions: Suspensions
     suppressions: SuppressionList
     feed: EventFeed
+    client_sides: ClientSides
+    bounce_mailboxes: BounceMailboxes
     probe: AccountProbe
     explainer: Explainer
     metrics: Callable[[], Awaitable[bytes]]
@@ -76,6 +84,8 @@ class Services:
     streams: StreamTerms = field(default_factory=StreamTerms)
     cors_origins: frozenset[str] = frozenset()
     """Whose pages may call from a browser; `*` is any."""
+    genro_mail_proxy: bool = True
+    """Whether the paths of genro-mail-proxy are served."""
 
 
 SERVICES = web.AppKey("services", Services)

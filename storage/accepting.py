@@ -33,8 +33,8 @@ def accept_messages(news: Sequence[NewMessage], lease: Values) -> Work[Sequence[
     yield from execute_together(
         Execute("insert_messages", given=[write_message(new.message) for new in kept if new.message.id not in written]),
         Execute("insert_contents", given=[write_content(new) for new in kept]),
-        Execute("insert_recipients", given=[row for new in kept for row in _write_recipients(new)]),
-        Execute("insert_deliveries", lease, [_write_delivery(new) for new in kept if new.is_open]),
+        Execute("insert_recipients", given=[row for new in kept for row in write_recipients(new)]),
+        Execute("insert_deliveries", lease, [write_delivery(new) for new in kept if new.is_open]),
         Execute("insert_events", given=[write_event(event) for new in kept for event in new.events]),
     )
     yield from notify(
@@ -45,13 +45,15 @@ def accept_messages(news: Sequence[NewMessage], lease: Values) -> Work[Sequence[
     return [answers.get(new.message.id) or Accepted(new.message.id) for new in news]
 
 
-def _write_recipients(new: NewMessage) -> Iterator[tuple[object, ...]]:
+def write_recipients(new: NewMessage) -> Iterator[tuple[object, ...]]:
+    """`rows:` of insert_recipients."""
     key = new.message.id
     for recipient in new.recipients:
         yield key, recipient.position, recipient.address, FIRST, recipient.state.value, recipient.attempts
 
 
-def _write_delivery(new: NewMessage) -> tuple[object, ...]:
+def write_delivery(new: NewMessage) -> tuple[object, ...]:
+    """`rows:` of insert_deliveries."""
     message, delivery = new.message, new.delivery
     priority, leased = int(message.priority), int(delivery.leased)
     due = delivery.due

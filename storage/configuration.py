@@ -144,6 +144,7 @@ def delete_tenant(tenant: str) -> Work[None]:
     yield from execute("delete_accounts", {"owner": tenant})
     yield from execute("delete_domain_limits", {"tenant": tenant})
     yield from execute("delete_suspensions", {"tenant": tenant})
+    yield from execute("delete_client_side", {"tenant": tenant})
     yield from execute("delete_keys", {"tenant": tenant})
     while (yield from delete_suppressions_of(tenant)):  # those that came in meanwhile
         pass

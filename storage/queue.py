@@ -19,6 +19,7 @@ from storage.database import Database
 from storage.directory import RemoveContents
 from storage.group_commit import GroupCommit, Item, Outcome
 from storage.ordinary import accept_ordinary, accepted_row, settle_ordinary, settled_row
+from storage.refusing import keep_refused
 from storage.windows import LENGTHS, Lengths, Limit
 from storage.work import Lock, Row, Values, Work, fetch, fetch_one
 
@@ -102,6 +103,10 @@ class Queue:
         if accepted.replaces is not None:
             await self._remove_large([accepted.replaces])
         return accepted
+
+    async def keep_refused(self, refused: NewMessage) -> bool:
+        """See MessageQueue."""
+        return await self._database.write(keep_refused(refused, self._lease_values()))
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""

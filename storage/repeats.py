@@ -128,7 +128,16 @@ def _make_way(new: NewMessage, beside: set[str]) -> Work[Accepted | RelayError]:
     return _gone(new)
 
 
-def _ask(tenant: str, holder: QueueId) -> Work[Claim | None]:
+def make_way_for_refused(tenant: str, client_id: str) -> Work[bool]:
+    """Whether a message that was not accepted may have a client id: it takes the place of none, and what came to nothing
+    gives it up."""
+    found = yield from fetch_one("message_with_client_id", {"tenant": tenant, "client_id": client_id})
+    if found is None:
+        return True
+    return (yield from _ask(tenant, QueueId(found[0]), may_replace=False)) in {Claim.GIVEN_UP, None}
+
+
+def _ask(tenant: str, holder: QueueId, *, may_replace: bool = True) -> Work[Claim | None]:
     """What its holder says, and what follows for it; None where it went while its lock was waited for."""
     yield Lock("lock_messages", [(holder,)])
     yield Lock("lock_deliveries", [(holder,)])
@@ -138,7 +147,7 @@ def _ask(tenant: str, holder: QueueId) -> Work[Claim | None]:
     claim = claim_of(standings[0])
     if claim is Claim.GIVEN_UP:
         yield from execute("give_up_client_ids", given=[(holder,)])
-    elif claim is Claim.REPLACED:
+    elif claim is Claim.REPLACED and may_replace:
         for part in ROWS:
             yield from execute(f"delete_{part}", given=[(holder,)])
     return claim

@@ -13,7 +13,9 @@ from relay.clock import SECOND, Clock, SystemClock
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.model.event import Event
 from storage.archive import Archive
+from storage.bounce_mailbox import BounceMailboxes
 from storage.cipher import Cipher, key_id_of, make_keys, read_keys
+from storage.client_sides import ClientSides
 from storage.command_log import CommandLog
 from storage.contents import Chunks, Contents, Files
 from storage.database import Database, Peers
@@ -56,6 +58,8 @@ class Store:
     suspensions: contracts.Suspensions
     suppressions: contracts.SuppressionList
     feed: contracts.EventFeed
+    client_sides: contracts.ClientSides
+    bounce_mailboxes: contracts.BounceMailboxes
     is_new: bool
     """Nobody had put anything in when it was opened."""
 
@@ -70,6 +74,7 @@ class Store:
         directory: Directory,
         suspensions: Suspensions,
         tidings: Tidings,
+        cipher: Cipher,
         *,
         is_new: bool,
     ) -> None:
@@ -82,6 +87,8 @@ class Store:
         self.feed = Feed(database, tidings)
         self.suspensions = suspensions
         self.suppressions = SuppressionList(database, directory, clock)
+        self.client_sides = ClientSides(database, directory, cipher)
+        self.bounce_mailboxes = BounceMailboxes(database, directory, cipher)
         self.is_new = is_new
         self._database = database
         self.clock = clock
@@ -357,6 +364,7 @@ async def _assemble(
         directory,
         Suspensions(database, directory, tell_ready),
         tidings,
+        cipher,
         is_new=is_used is None,
     )
     told.append(store)

@@ -171,6 +171,9 @@ class Api:
         "", ORIGINS, "Whose pages may call from a browser; * is any page, empty is none"
     )
     request_timeout: int = key("30s", duration(SECOND, HOUR), "How long a client may take to send a request's header")
+    genro_mail_proxy: bool = key(
+        "true", FLAG, "Whether the paths of genro-mail-proxy 0.6 are served, for clients written for it"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from relay.intake.digest import Digest, begin_digest, key_of
 from relay.intake.header import HeaderSection, read_header, scan_header
 from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
 from relay.intake.queue_id import QueueIds
+from relay.intake.refused import Refused, write_down
 from relay.intake.submission import Submission
 from relay.intake.suppressing import spare_suppressed, with_suppressed
 from relay.intake.trace import missing_fields, trace_fields
@@ -128,6 +129,15 @@ class Intake:
             return await self._take_in(submission, facts, rest)
         finally:
             self._in_flight.discard(key)
+
+    async def keep_refused(self, refused: Refused) -> bool:
+        """Write down a message that was not accepted; whether there was room for it (see MessageQueue.keep_refused)."""
+        new = write_down(refused, self._ids.next(), self._settings.hostname, self._clock.now())
+        kept = await self._queue.keep_refused(new)
+        if kept:
+            self._log.events(new.events)
+            self._metrics.events(new.events)
+        return kept
 
     async def _take_in(self, submission: Submission, facts: _Facts, rest: bytes) -> Accepted:
         digest = begin_digest(submission, facts.controls, facts.tenant, facts.header.message_id)

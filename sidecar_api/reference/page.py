@@ -235,7 +235,8 @@ def _curl(method: str, path: str, operation: Json) -> str:
     url = "$STAGEPOST" + _PART.sub(lambda part: f"${part[1].upper()}", path)
     parts = [f'curl "{url}"' if method == "GET" else f'curl -X {method} "{url}"']
     if operation["security"] and {} not in operation["security"]:
-        parts.append('-H "Authorization: Bearer $TOKEN"')
+        is_ours = "token" in operation["security"][0]
+        parts.append('-H "Authorization: Bearer $TOKEN"' if is_ours else '-H "X-API-Token: $TOKEN"')
     for media, content in operation.get("requestBody", {"content": {}})["content"].items():
         parts.append(f"-H 'Content-Type: {media}'")
         example = content["example"]

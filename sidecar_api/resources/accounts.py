@@ -70,20 +70,23 @@ async def change_account(call: Call) -> web.Response:
 
     def change(account: Account) -> Account:
         must_match(call.request, shapes.account_out(account))
-        changed = wanted.apply_to(account)
-        if changed.user is None and "password" not in wanted.model_fields_set:
-            changed = replace(changed, password=None)
-        moved = _address(changed) != _address(account)
-        if moved and by_tenant and account.password is not None and "password" not in wanted.model_fields_set:
-            raise Invalid(
-                Violation("/password", "give it again: a password goes nowhere else than where it was meant for")
-            )
-        if (changed.user is None) != (changed.password is None):
-            raise Invalid(Violation("/password", "user and password come together"))
-        return replace(changed, guarded=True) if moved and by_tenant else changed
+        return settled(account, wanted.apply_to(account), "password" in wanted.model_fields_set, by_tenant=by_tenant)
 
     changed = await call.services.directory.change_account(await _owner(call), call.named(), change)
     return answer(200, shapes.account_out(changed))
+
+
+def settled(before: Account, after: Account, has_password: bool, *, by_tenant: bool) -> Account:
+    """An account as a client has changed it, with what follows for its login; Invalid where it may not be so.
+    `has_password`: the client has said it again."""
+    if after.user is None and not has_password:
+        after = replace(after, password=None)
+    moved = _address(after) != _address(before)
+    if moved and by_tenant and before.password is not None and not has_password:
+        raise Invalid(Violation("/password", "give it again: a password goes nowhere else than where it was meant for"))
+    if (after.user is None) != (after.password is None):
+        raise Invalid(Violation("/password", "user and password come together"))
+    return replace(after, guarded=True) if moved and by_tenant else after
 
 
 def _address(account: Account) -> tuple[str, int, str]:

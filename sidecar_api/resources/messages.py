@@ -86,10 +86,11 @@ async def show_content(call: Call) -> web.StreamResponse:
         "Content-Disposition": f'attachment; filename="{message}.eml"',
         "Content-Length": str(detail.message.size),
     }
-    return await stream(call, _with_first(first, pieces), headers)
+    return await stream(call, with_first(first, pieces), headers)
 
 
-async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What was taken from the front, so that its faults are told in the answer's status, and what is left."""
     yield first
     async for piece in rest:
         yield piece

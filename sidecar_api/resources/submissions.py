@@ -11,6 +11,8 @@ from relay.contracts import Accepted
 from relay.errors import Invalid, NotFound, Violation
 from relay.intake.controls import read_identifier
 from relay.intake.submission import Principal, Submission, Trace
+from relay.model.content import Draft
+from relay.model.control import Controls
 from relay.model.envelope import Envelope
 from relay.model.message import RecipientState, Source, derive_state
 from sidecar_api.auth import tenant_to_send_for
@@ -110,14 +112,28 @@ async def accept(
 ) -> tuple[views.SubmittedOut, bool]:
     """Hand one message to intake; what became of it, and whether its key had brought it in before."""
     envelope = message.envelope()
+    controls = message.controls(key, defaults)
+    accepted = await hand_in(call, principal, trace, message.draft(), envelope, controls, digest)
+    return await submitted(call, principal.tenant, accepted, envelope, message.client_id), accepted.replayed
+
+
+async def hand_in(
+    call: Call,
+    principal: Principal,
+    trace: Trace,
+    draft: Draft,
+    envelope: Envelope,
+    controls: Controls,
+    digest: str | None = None,
+) -> Accepted:
+    """To intake, in parts."""
     submission = Submission(
         source=Source.REST,
         principal=principal,
         envelope=envelope,
-        content=Pieces(write(message.draft())),
+        content=Pieces(write(draft)),
         trace=trace,
-        controls=message.controls(key, defaults),
+        controls=controls,
         digest=digest,
     )
-    accepted = await call.services.intake.accept(submission)
-    return await submitted(call, principal.tenant, accepted, envelope, message.client_id), accepted.replayed
+    return await call.services.intake.accept(submission)

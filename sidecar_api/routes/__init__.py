@@ -1,4 +1,4 @@
-"""The route table. A new resource is a module here with its GROUP, and a line in GROUPS.
+"""The route table. A new resource is a module here with its GROUP, and a line in OURS.
 
 The rows say everything that holds for a route, so that the application, the reference and the tests (role matrix, examples,
 description against answers) take it from here: who may call (`access`), the shapes of query, body and answers with an
@@ -7,6 +7,7 @@ example each (`schemas.examples`), tags and `If-Match` (`etags`), changes by mer
 
 from __future__ import annotations
 
+from sidecar_api.genro import routes as genro
 from sidecar_api.route import Group, Route
 from sidecar_api.routes import (
     accounts,
@@ -22,7 +23,7 @@ from sidecar_api.routes import (
     tokens,
 )
 
-GROUPS: tuple[Group, ...] = (
+OURS: tuple[Group, ...] = (
     submissions.GROUP,
     messages.GROUP,
     batches.GROUP,
@@ -36,6 +37,9 @@ GROUPS: tuple[Group, ...] = (
     instance.GROUP,
 )
 """In the order of the reference; a test finds a module that is left out."""
+
+GROUPS: tuple[Group, ...] = (*OURS, *genro.GROUPS)
+"""With the paths of genro-mail-proxy, which can be switched off."""
 
 ROUTES: tuple[Route, ...] = tuple(route for group in GROUPS for route in group.routes)
 """Every route there is."""

@@ -10,6 +10,9 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- delete_setting: forget a value if it is this one
 DELETE FROM settings WHERE name = :name AND value = :value;
 
+-- forget_setting: forget a value, whatever it is
+DELETE FROM settings WHERE name = :name;
+
 -- raise_version: mark a change of the configuration
 UPDATE settings SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'configuration_version'
 RETURNING CAST(value AS BIGINT);
@@ -213,5 +216,24 @@ DELETE FROM tokens WHERE id = :token AND (CAST(:tenant AS TEXT) IS NULL OR tenan
 -- delete_tokens: all of a tenant
 DELETE FROM tokens WHERE tenant_id = :tenant;
 
+-- client_side: a tenant's own HTTP server
+SELECT tenant_id, base_url, sync_path, attachment_path, auth, login, secret, active FROM client_sides
+WHERE tenant_id = :tenant;
+
+-- client_sides: all of them
+SELECT tenant_id, base_url, sync_path, attachment_path, auth, login, secret, active FROM client_sides;
+
+-- put_client_side: as it is from now on
+INSERT INTO client_sides (tenant_id, base_url, sync_path, attachment_path, auth, login, secret, active)
+VALUES (:tenant, :base_url, :sync_path, :attachment_path, :auth, :login, :secret, :active)
+ON CONFLICT (tenant_id) DO UPDATE SET
+    base_url = excluded.base_url, sync_path = excluded.sync_path, attachment_path = excluded.attachment_path,
+    auth = excluded.auth, login = excluded.login, secret = excluded.secret, active = excluded.active;
+
+-- delete_client_side: a tenant's
+DELETE FROM client_sides WHERE tenant_id = :tenant;
+
 -- used_passwords: the ciphertexts that the key file must open
-SELECT password FROM accounts WHERE password IS NOT NULL;
+SELECT password FROM accounts WHERE password IS NOT NULL
+UNION ALL SELECT secret FROM client_sides WHERE secret IS NOT NULL
+UNION ALL SELECT value FROM settings WHERE name = 'bounce_password';

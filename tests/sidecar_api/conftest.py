@@ -28,6 +28,8 @@ from sidecar_api.site import Site, start_site
 from tests.sidecar_api.memory import (
     NOW,
     Archive,
+    MemoryBounceMailboxes,
+    MemoryClientSides,
     MemoryCommands,
     MemoryDirectory,
     MemoryFeed,
@@ -93,6 +95,7 @@ class Door:
         sent = dict(headers or {})
         if token is not None and not unix:
             sent.setdefault("Authorization", f"Bearer {token}")
+            sent.setdefault("X-API-Token", token)
         if json is not None:
             data = json if isinstance(json, bytes) else dumps(json).encode()
             sent.setdefault("Content-Type", "application/json")
@@ -164,6 +167,8 @@ def services_of(
         suspensions=Suspensions(directory),
         suppressions=MemorySuppressions(directory),
         feed=MemoryFeed(),
+        client_sides=MemoryClientSides(directory),
+        bounce_mailboxes=MemoryBounceMailboxes(),
         probe=Probe(),
         explainer=archive,
         metrics=metrics,

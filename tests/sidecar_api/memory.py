@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contracts import (
@@ -21,8 +21,11 @@ from relay.contracts import (
     QueueCounts,
 )
 from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
+from relay.intake.refused import Refused
 from relay.intake.submission import Submission
 from relay.model.act import Act, WhyNot
+from relay.model.bounce_mailbox import NO_BOUNCE_MAILBOX, BounceMailbox
+from relay.model.client_side import NO_CLIENT_SIDE, ClientSide
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
@@ -147,6 +150,7 @@ class RecordingIntake:
     archive: Archive
     submissions: list[Submission] = field(default_factory=list)
     refuse: RelayError | None = None
+    refused: list[Refused] = field(default_factory=list)
     break_with: Exception | None = None
     closed: Rejected | None = None
     max_size: int = 1_000_000
@@ -187,6 +191,11 @@ class RecordingIntake:
             MessageDetail(_message(submission, queue_id, len(content)), _recipients(submission))
         )
         return Accepted(queue_id)
+
+    async def keep_refused(self, refused: Refused) -> bool:
+        """Kept apart."""
+        self.refused.append(refused)
+        return True
 
     def content(self, number: int = -1) -> bytes:
         """Of the n-th submission."""
@@ -268,7 +277,8 @@ class MemoryDirectory:
         self.by_tenant[tenant] = replace(self.by_tenant[tenant], default_account=account)
 
     async def account(self, tenant: str, account: str | None) -> Account | None:
-        """The tenant's own, else the instance's."""
+        """The tenant's own, else the instance's; None is its default."""
+        account = account or self.by_tenant[tenant].default_account
         return self.by_account.get((tenant, account or "")) or self.by_account.get(("*", account or ""))
 
     async def owned_account(self, owner: str, account: str) -> Account:
@@ -493,3 +503,41 @@ class MemoryFeed:
             and number > wanted.after
         ][: wanted.limit]
         return FeedPage(found, found[-1].sequence if found else wanted.after, more=False)
+
+
+@dataclass
+class MemoryClientSides:
+    """Client sides."""
+
+    directory: MemoryDirectory
+    by_tenant: dict[str, ClientSide] = field(default_factory=dict)
+
+    async def client_side(self, tenant: str) -> ClientSide:
+        """By tenant."""
+        return self.by_tenant.get(tenant, NO_CLIENT_SIDE)
+
+    async def client_sides(self) -> Mapping[str, ClientSide]:
+        """All."""
+        return self.by_tenant
+
+    async def change_client_side(self, tenant: str, change: Callable[[ClientSide], ClientSide]) -> ClientSide:
+        """By tenant."""
+        await self.directory.tenant(tenant)
+        changed = self.by_tenant[tenant] = change(await self.client_side(tenant))
+        return changed
+
+
+@dataclass
+class MemoryBounceMailboxes:
+    """One."""
+
+    mailbox: BounceMailbox = NO_BOUNCE_MAILBOX
+
+    async def bounce_mailbox(self) -> BounceMailbox:
+        """It."""
+        return self.mailbox
+
+    async def change_bounce_mailbox(self, change: Callable[[BounceMailbox], BounceMailbox]) -> BounceMailbox:
+        """It."""
+        self.mailbox = change(self.mailbox)
+        return self.mailbox

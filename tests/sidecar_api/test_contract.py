@@ -152,7 +152,7 @@ class Stage:
     def headers(self) -> dict[str, str]:
         """With the token that the route asks for."""
         token = self.surface.admin if self.route.access in {Access.ADMIN, Access.ADMIN_READ} else self.token
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {token}", "X-API-Token": token}
 
     def known(self) -> list[dict[str, str]]:
         """Parts of the route's path that lead to something which is there."""
@@ -160,8 +160,10 @@ class Stage:
         if not brace:
             return []
         name = rest.partition("}")[0]
-        if parent == "/v1/tenants":
+        if parent in {"/v1/tenants", "/tenant"}:
             return [{name: self.tenant}]
+        if parent == "/account":
+            return [{name: "keep"}]
         if parent == "/v1/tokens":
             return [{name: self.spare}]
         answer = self.surface.session.get(f"{self.surface.url}{parent}", headers=self.headers, timeout=30)
@@ -224,7 +226,7 @@ def test_every_answer_is_as_described(surface: Surface, route: Route, mode: Gene
         checks = CHECKS
         if real and known:
             case.path_parameters = known[count % len(known)]
-        elif 207 not in route.answers:  # what is broken is refused, unless part by part
+        elif 207 not in route.answers and not route.hands_in:  # what is broken is refused, unless part by part
             checks = [*CHECKS, negative_data_rejection]
         response = case.call(base_url=surface.url, session=surface.session, headers=stage.headers, timeout=30)
         case.validate_response(response, checks=checks)

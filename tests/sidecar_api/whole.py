@@ -65,6 +65,8 @@ async def whole_door(
                 suspensions=core.store.suspensions,
                 suppressions=core.store.suppressions,
                 feed=core.store.feed,
+                client_sides=core.store.client_sides,
+                bounce_mailboxes=core.store.bounce_mailboxes,
                 probe=Probe(),
                 explainer=core.explainer,
                 metrics=metrics,

@@ -1,0 +1,1 @@
+"""The shapes of genro-mail-proxy, and what they are in ours."""
