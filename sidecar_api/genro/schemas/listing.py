@@ -27,6 +27,7 @@ _KINDS = {
     EventKind.FAILED: "error",
     EventKind.EXPIRED: "error",
     EventKind.CANCELLED: "error",
+    EventKind.SUPPRESSED: "error",
 }
 """Kinds of events by the names that clients know; the others go by their own."""
 
