@@ -5,23 +5,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_crash import _arrived, _until_arrived, receiving_server
 from tests.support import postgres
 from tests.support.gate import Gate
 from tests.support.injector import Injector
-from tests.support.relay_process import STAGEPOST, RelayProcess, relay_directory
+from tests.support.kill_rounds import received, receiving_server, until_arrived
+from tests.support.relay_process import STAGEPOST, RelayProcess, beside, relay_directory
 from tests.support.smtp_server import OK, Action, SmtpServer
 
 pytestmark = pytest.mark.postgres
@@ -85,10 +83,10 @@ async def rounds_of_crashes(relay: RelayProcess, rounds: int) -> list[str]:
         await load
         assert relay.process is not None
         assert relay.process.poll() is None
-        await _until_arrived(log, injector.acknowledged)
-        arrived = _arrived(log)
-    lost = [name for name in injector.acknowledged if name not in arrived]
-    duplicates = arrived.total() - len(arrived)
+        await until_arrived(log, injector.acknowledged)
+        arrived = received(log)
+    lost = sorted(set(injector.acknowledged).difference(arrived))
+    duplicates = len(arrived) - len(set(arrived))
     print(f"{len(injector.acknowledged)} taken, lost {len(lost)}, duplicates {duplicates}, {dict(injector.refused)}, "
           f"back after {slowest:.1f} s at the most")  # fmt: skip
     assert set(injector.refused) <= {"smtp 451", "rest 503"}
@@ -155,8 +153,8 @@ async def test_a_frozen_database_is_told_of_at_mail(relay: RelayProcess) -> None
         took = await until_taken(injector, RECOVERED_WITHIN)
         enough.set()
         await load
-        await _until_arrived(log, injector.acknowledged)
-        arrived = _arrived(log)
+        await until_arrived(log, injector.acknowledged)
+        arrived = set(received(log))
     print(f"{len(injector.acknowledged)} taken, {dict(injector.refused)}, back after {took:.1f} s")
     assert [name for name in injector.acknowledged if name not in arrived] == []
     assert set(injector.refused) <= {"smtp 451", "rest 503"}
@@ -177,22 +175,13 @@ async def _mail(port: int) -> str:
         writer.transport.abort()
 
 
-@contextlib.contextmanager
-def another(relay: RelayProcess, **options: Mapping[str, str]) -> Iterator[RelayProcess]:
-    """A second instance on the store of the first, with its key."""
-    with relay_directory() as directory, RelayProcess(directory, relay.storage_url, options) as other:
-        (directory / "data").mkdir(mode=0o700)
-        shutil.copy(relay.directory / "data" / "key", directory / "data" / "key")
-        yield other
-
-
 async def test_an_instance_is_woken_by_the_other(relay: RelayProcess) -> None:
     """One takes mail in and does not send; the other, which looks by itself every few minutes, sends it at once."""
     relay.options = {"dispatch": {"active": "false"}}
     relay.write_config()
     async with SmtpServer() as sink:
         token = add_sink(relay, sink.port)
-        with another(relay) as other:
+        with beside(relay) as other:
             await asyncio.to_thread(relay.start)
             await asyncio.to_thread(other.start)
             draft = {"from": "a@sender.test", "to": ["b@receiver.test"], "subject": "x", "text": "x"}
@@ -208,7 +197,7 @@ async def test_a_frozen_instance_is_taken_over_and_writes_nothing_later(relay: R
     relay.write_config()
     async with SmtpServer() as sink:
         token = add_sink(relay, sink.port)
-        with another(relay, **relay.options) as other:
+        with beside(relay, **relay.options) as other:
             await asyncio.to_thread(relay.start)
             await asyncio.to_thread(other.start)
             gate = Gate()

@@ -104,6 +104,18 @@ class RelayProcess:
                     self.kill()
                     raise AssertionError(f"the relay was not ready within {START_WITHIN} s:\n{self.log}")
 
+    def until_ready(self, within: float = START_WITHIN) -> None:
+        """Wait until its REST door says that it is ready."""
+        deadline = time.monotonic() + within
+        while not self._says_ready():
+            assert time.monotonic() < deadline, f"the relay was not ready again within {within} s:\n{self.log}"
+
+    def _says_ready(self) -> bool:
+        try:
+            return self.request("GET", "/health/ready").status == 200
+        except OSError:  # a worker's connection ended with it
+            return False
+
     def stop(self, within: float = 30.0) -> int:
         """SIGTERM, and the exit code."""
         assert self.process is not None
@@ -158,6 +170,15 @@ class RelayProcess:
 
     def __exit__(self, *exc: object) -> None:
         self.kill()
+
+
+@contextlib.contextmanager
+def beside(relay: RelayProcess, **options: Mapping[str, str]) -> Iterator[RelayProcess]:
+    """Another instance on the store of the first, with its key, which must have been made; not started."""
+    with relay_directory() as directory, RelayProcess(directory, relay.storage_url, options) as other:
+        (directory / "data").mkdir(mode=0o700)
+        shutil.copy(relay.directory / "data" / "key", directory / "data" / "key")
+        yield other
 
 
 def _is_told_ready(notify: socket.socket) -> bool:
