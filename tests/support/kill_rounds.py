@@ -225,7 +225,7 @@ async def until_arrived(log: Path, names: Sequence[str], quiet_for: float = QUIE
 
 
 async def kill_rounds(site: Site, rounds: int, seed: int, quiet_for: float = QUIET) -> Outcome:
-    """Load, kill, go on, mend; at the end everything promised is waited for, until nothing more comes for so many seconds."""
+    """Load, kill, go on, mend; then all that was promised is waited for, until nothing more comes for so many seconds."""
     chance = random.Random(seed)
     outcome = Outcome()
     first = site.doors[0]
