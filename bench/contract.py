@@ -23,6 +23,8 @@ class Setup:
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     max_connections: int = 20
     peer_log: bool = False
+    deferred: int = 0
+    """Messages that lie deferred in the store when it starts."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ A message is known by the X-Stagepost-ID that the relay put on it; it is receive
 import asyncio
 import re
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,34 +23,38 @@ class Ledger:
 
     ids: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+    """When each id was received last."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, message: str) -> None:
         """One more."""
+        moment = time.monotonic()
         self.ids.append(message)
-        self.times.append(time.monotonic())
+        self.times.append(moment)
+        self.last[message] = moment
         self._news.set()
 
     async def wait_for(self, count: int, seconds: float) -> None:
         """Until so many messages, duplicates not counted, are there; TimeoutError."""
         async with asyncio.timeout(seconds):
-            while len(set(self.ids)) < count:
+            while len(self.last) < count:
                 self._news.clear()
                 await self._news.wait()
 
     async def wait_for_all(self, messages: set[str], seconds: float) -> float:
         """When the last of these was received; TimeoutError."""
         async with asyncio.timeout(seconds):
-            while not messages <= set(self.ids):
-                self._news.clear()
-                await self._news.wait()
-        last: dict[str, float] = dict(zip(self.ids, self.times, strict=True))
-        return max(last[message] for message in messages)
+            for message in messages:  # one look at each, whatever the number that comes meanwhile
+                while message not in self.last:
+                    self._news.clear()
+                    await self._news.wait()
+        return max(self.last[message] for message in messages)
 
     @property
     def duplicates(self) -> int:
         """Messages beyond the first of each id."""
-        return sum(count - 1 for count in Counter(self.ids).values())
+        return len(self.ids) - len(self.last)
 
 
 class CountingSession(SinkSession):

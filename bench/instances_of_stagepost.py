@@ -1,9 +1,10 @@
 """Several instances of Stagepost on one PostgreSQL, as a site would run them: own data directories, one key."""
 
+import asyncio
 import configparser
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,8 @@ class Instance:
     pid: int
 
 
-@contextlib.contextmanager
-def instances(
+@contextlib.asynccontextmanager
+async def instances(
     directory: Path,
     count: int,
     sink_port: int,
@@ -33,8 +34,28 @@ def instances(
     storage: str = "postgresql",
     account: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, str]] | None = None,
+) -> AsyncIterator[list[Instance]]:
+    """Started one after the other; `account` holds further options of the one account, which leads to the sink.
+
+    Start and end go on in a thread: an instance that ends waits for the sink, which runs in our loop.
+    """
+    running = _instances(directory, count, sink_port, storage, account, settings or {})
+    made = await asyncio.to_thread(running.__enter__)
+    try:
+        yield made
+    finally:
+        await asyncio.shield(asyncio.to_thread(running.__exit__, None, None, None))
+
+
+@contextlib.contextmanager
+def _instances(
+    directory: Path,
+    count: int,
+    sink_port: int,
+    storage: str,
+    account: Sequence[str],
+    settings: Mapping[str, Mapping[str, str]],
 ) -> Iterator[list[Instance]]:
-    """Started one after the other; `account` holds further options of the one account, which leads to the sink."""
     with contextlib.ExitStack() as stack:
         if storage == "sqlite":
             url = f"sqlite:///{directory / 'stagepost.db'}"
@@ -45,10 +66,10 @@ def instances(
             home = directory / f"instance-{number}"
             home.mkdir()
             smtp_port, api_port = free_port(), free_port()
-            config = _write_config(home, directory / "key", url, smtp_port, api_port, settings or {})
+            config = _write_config(home, directory / "key", url, smtp_port, api_port, settings)
             if number == 0:
                 options = ["--host", LOOPBACK, "--port", str(sink_port), "--tls", "none", "--default", *account]
-                owner = [] if "--instance" in account else ["--tenant", "default"]
+                owner = [] if "--shared" in account else ["--tenant", "default"]
                 check_run([PROGRAM, "accounts", "add", "sink", *owner, *options, "--config", config])
             process = stack.enter_context(running([PROGRAM, "serve", "--config", config], log=home / "stagepost.log"))
             wait_until(lambda port=api_port: is_ready(port), process, "stagepost")  # type: ignore[misc]

@@ -1,16 +1,20 @@
 """How long a client waits for its 250, and how long the message then takes to the next hop.
 
-First on an idle relay, one message at a time, each delivered before the next is sent; then at given rates, where
-message i is due at i/rate whatever the relay does meanwhile. Client and sink share one process and so one clock.
+First on idle relays, one message at a time, each delivered before the next is sent; then at given rates, where message i
+is due at i/rate whatever the relay does meanwhile. Client and sink share one process and so one clock.
+
+All relays run at the same time, and those that are not asked have nothing to do: the idle figures are taken from each in
+turn, a few messages at a time. With `--deferred N` each Stagepost has a twin in whose queue N deferred messages lie.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvloop
@@ -20,11 +24,13 @@ from bench.contract import RunningRelay
 from bench.conversation import Conversation, filler, together
 from bench.postfix_tools import PostfixTools, find_tools
 from bench.processes import BenchError, end_on_sigterm, scratch_directory
-from bench.relays import add_relay_options, relay_starter, setup_from
+from bench.relays import RELAY_HELP, add_relay_options, relay_starter, setup_from
 from bench.timed_sink import Arrivals, timed_sink
 
 SENDER = "sender@bench.example"
 WARM_UP = 20
+IN_TURN = 50
+"""Messages to one idle relay before the next one's turn."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,15 @@ class Sent:
     accepted: float
 
 
+@dataclass(frozen=True)
+class Started:
+    """A relay that runs."""
+
+    name: str
+    running: RunningRelay
+    sink_port: int
+
+
 def main() -> int:
     """Measure as the command line asks."""
     options = _parse()
@@ -44,7 +59,8 @@ def main() -> int:
     try:
         tools = find_tools()
         document = report.frame("latency", options, tools.version)
-        document["relays"] = {relay: _measure_relay(relay, options, tools) for relay in options.relay}
+        with contextlib.ExitStack() as stack:
+            document["relays"] = uvloop.run(_phases(_start(options, tools, stack), options))
     except TimeoutError:
         print(f"error: not all messages had arrived after {options.deadline:.0f} s", file=sys.stderr)
         return 1
@@ -59,8 +75,9 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
-    parser.add_argument("--relay", action="append", required=True, help="stagepost, postfix or HOST:PORT; repeatable")
+    parser.add_argument("--relay", action="append", required=True, help=RELAY_HELP)
     parser.add_argument("--messages", type=int, default=500, help="messages on the idle relay")
+    parser.add_argument("--deferred", type=int, default=0, help="messages in the queue of each Stagepost's twin")
     parser.add_argument("--rate", action="append", type=float, default=[], help="messages a second; repeatable")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each rate is held")
     parser.add_argument("--sessions", type=int, default=10, help="connections that share the paced load")
@@ -70,22 +87,38 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure_relay(relay: str, options: argparse.Namespace, tools: PostfixTools) -> dict[str, Any]:
-    with scratch_directory(options.work_dir) as directory:
-        setup = setup_from(options, relay, tools, directory)
-        with relay_starter(relay)(setup) as running:
-            return uvloop.run(_phases(running, setup.sink_port, options))
+def _start(options: argparse.Namespace, tools: PostfixTools, stack: contextlib.ExitStack) -> list[Started]:
+    """All of them, and the twins."""
+    started = []
+    for relay in options.relay:
+        twins = [0, options.deferred] if options.deferred and relay.startswith("stagepost") else [0]
+        for deferred in twins:
+            directory = stack.enter_context(scratch_directory(options.work_dir))
+            setup = replace(setup_from(options, relay, tools, directory), deferred=deferred)
+            name = f"{relay}, {deferred} deferred" if deferred else relay
+            started.append(Started(name, stack.enter_context(relay_starter(relay)(setup)), setup.sink_port))
+    return started
 
 
-async def _phases(running: RunningRelay, sink_port: int, options: argparse.Namespace) -> dict[str, Any]:
+async def _phases(relays: Sequence[Started], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The figures of each load by the relay's name."""
     content = b"Subject: latency\r\n\r\n" + filler(options.size) + b".\r\n"
-    async with timed_sink(sink_port) as arrivals:
+    async with contextlib.AsyncExitStack() as stack:
+        arrivals = {one.name: await stack.enter_async_context(timed_sink(one.sink_port)) for one in relays}
+        sent: dict[str, list[Sent]] = {one.name: [] for one in relays}
         async with asyncio.timeout(options.deadline):
-            await _idle(running, arrivals, content, WARM_UP, "warmup")
-            phases = {"idle": _figures(await _idle(running, arrivals, content, options.messages, "idle"), arrivals)}
+            for one in relays:
+                await _idle(one.running, arrivals[one.name], content, WARM_UP, "warmup")
+            for first in range(0, options.messages, IN_TURN):
+                for one in relays:
+                    count = min(IN_TURN, options.messages - first)
+                    sent[one.name] += await _idle(one.running, arrivals[one.name], content, count, f"idle-{first}")
+        phases = {one.name: {"idle": _figures(sent[one.name], arrivals[one.name])} for one in relays}
         for rate in options.rate:
-            async with asyncio.timeout(options.deadline):
-                phases[f"{rate:g}/s"] = await _paced(running, arrivals, content, options, rate)
+            for one in relays:
+                async with asyncio.timeout(options.deadline):
+                    figures = await _paced(one.running, arrivals[one.name], content, options, rate)
+                phases[one.name][f"{rate:g}/s"] = figures
     return phases
 
 
@@ -142,16 +175,19 @@ def _figures(sent: Sequence[Sent], arrivals: Arrivals) -> dict[str, Any]:
         "accepted_to_sink_data_ms": report.distribution(
             [arrivals.times[message.recipient] - message.accepted for message in sent]
         ),
+        "dot_to_sink_data_ms": report.distribution(
+            [arrivals.times[message.recipient] - message.dot for message in sent]
+        ),
     }
 
 
 def _table(document: dict[str, Any]) -> str:
-    lines = [f"{'relay':<20}{'load':<10}{'dot to 250, ms p50/p99':>26}{'250 to sink DATA, ms p50/p99':>32}"]
+    lines = [f"{'relay':<40}{'load':<10}{'dot to 250, ms p50/p99':>26}{'250 to sink DATA, ms p50/p99':>32}"]
     for relay, phases in document["relays"].items():
         for load, figures in phases.items():
             dot, data = figures["dot_to_250_ms"], figures["accepted_to_sink_data_ms"]
             cells = [f"{values['p50']:.2f} / {values['p99']:.2f}" for values in (dot, data)]
-            lines.append(f"{relay:<20}{load:<10}{cells[0]:>26}{cells[1]:>32}")
+            lines.append(f"{relay:<40}{load:<10}{cells[0]:>26}{cells[1]:>32}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from bench import report
 from bench.contract import RunningRelay
 from bench.postfix_tools import PostfixTools, find_tools
 from bench.processes import BenchError, end_on_sigterm, scratch_directory
-from bench.relays import add_relay_options, relay_starter, setup_from
+from bench.relays import RELAY_HELP, add_relay_options, relay_starter, setup_from
 from bench.smtp_tools import Load, SinkCounter, smtp_sink, smtp_source
 from bench.usage import UsageMeter, mebibytes
 
@@ -59,7 +59,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.relay_throughput", description=__doc__)
-    parser.add_argument("--relay", action="append", required=True, help="stagepost, postfix or HOST:PORT; repeatable")
+    parser.add_argument("--relay", action="append", required=True, help=RELAY_HELP)
     parser.add_argument("--sessions", type=int, default=10, help="SMTP sessions at a time")
     parser.add_argument("--messages", type=int, default=10_000, help="messages a run")
     parser.add_argument("--size", type=int, default=4096, help="bytes of content a message")
@@ -148,10 +148,10 @@ def _ratio(value: float | None, baseline: float | None) -> float | None:
 
 
 def _table(document: dict[str, Any]) -> str:
-    lines = [f"{'relay':<24}{'accepted/s':>12}{'delivered/s':>13}{'peak MiB':>10}{'CPU s':>8}"]
+    lines = [f"{'relay':<32}{'accepted/s':>12}{'delivered/s':>13}{'peak MiB':>10}{'CPU s':>8}"]
     for relay, figures in document["medians"].items():
         cells = ["-" if value is None else f"{value:.1f}" for value in figures.values()]
-        lines.append(f"{relay:<24}{cells[0]:>12}{cells[1]:>13}{cells[2]:>10}{cells[3]:>8}")
+        lines.append(f"{relay:<32}{cells[0]:>12}{cells[1]:>13}{cells[2]:>10}{cells[3]:>8}")
     for relay, ratios in document["ratios_to_postfix"].items():
         lines.append(
             f"{relay} / {BASELINE}: {ratios['accepted_per_s']} accepted, {ratios['delivered_per_s']} delivered"

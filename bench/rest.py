@@ -57,15 +57,17 @@ def _parse() -> argparse.Namespace:
 
 async def _measure(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     port = free_port()
-    async with counting_sink(port) as ledger:
-        with instances(directory, 1, port, storage=options.storage, account=["--max-connections", "20"]) as running:
-            token = await _token(running[0])
-            await _load(running[0], token, "/v1/messages", MESSAGE, 500, options.clients)
-            single = await _load(running[0], token, "/v1/messages", MESSAGE, options.requests, options.clients)
-            batch = {"messages": [MESSAGE] * 100}
-            many = await _load(running[0], token, "/v1/messages/batch", batch, options.batches, options.batch_clients)
-            _, public = await _load(running[0], None, "/health/live", None, 4000, 1, "GET")
-            await ledger.wait_for(500 + options.requests + 100 * options.batches, options.deadline)
+    async with (
+        counting_sink(port) as ledger,
+        instances(directory, 1, port, storage=options.storage, account=["--max-connections", "20"]) as running,
+    ):
+        token = await _token(running[0])
+        await _load(running[0], token, "/v1/messages", MESSAGE, 500, options.clients)
+        single = await _load(running[0], token, "/v1/messages", MESSAGE, options.requests, options.clients)
+        batch = {"messages": [MESSAGE] * 100}
+        many = await _load(running[0], token, "/v1/messages/batch", batch, options.batches, options.batch_clients)
+        _, public = await _load(running[0], None, "/health/live", None, 4000, 1, "GET")
+        await ledger.wait_for(500 + options.requests + 100 * options.batches, options.deadline)
     return {
         "single": _figures(single, 1) | {"clients": options.clients},
         "batches_of_100": _figures(many, 100) | {"clients": options.batch_clients},

@@ -1,5 +1,6 @@
 """Stagepost as the relay under test, started as an operator would: an INI file, the command line, `serve`."""
 
+import asyncio
 import configparser
 import contextlib
 import http.client
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.contract import RunningRelay, Setup
+from bench.filling import deferred, fill
 from bench.postgres import private_postgresql
 from bench.processes import LOOPBACK, BenchError, check_run, free_port, running, wait_until
 
@@ -24,6 +26,8 @@ def stagepost_relay(setup: Setup) -> Iterator[RunningRelay]:
         account = ["accounts", "add", "sink", "--tenant", "default", "--host", LOOPBACK, "--port", str(setup.sink_port)]
         options = ["--tls", "none", "--default", "--max-connections", str(setup.max_connections)]
         check_run([program, *account, *options, "--config", config])
+        if setup.deferred:
+            asyncio.run(fill(url, deferred(setup.deferred, "sink")))
         log = setup.directory / "stagepost.log"
         with running([program, "serve", "--config", config], log=log) as process:
             wait_until(lambda: is_ready(api_port), process, "stagepost")

@@ -98,8 +98,10 @@ class Outcome:
 class Site(Protocol):
     """What runs. Methods block; `kill` answers how many transactions may have been in flight."""
 
-    doors: Sequence[RelayProcess]
-    """Where the load goes."""
+    @property
+    def doors(self) -> Sequence[RelayProcess]:
+        """Where the load goes."""
+
     clients: tuple[int, int]
     """At each door: SMTP, REST."""
     rest: float
@@ -134,8 +136,8 @@ class Workers:
 
     clients = (5, 3)
     rest = 0.3
-    all_at_once = 0.25
-    """How often; it also ends the pauses that a parent makes before it starts again who keeps dying."""
+    all_at_once = 4
+    """Every so many rounds; it also ends the pauses that a parent makes before it starts again who keeps dying."""
 
     def __init__(self, relay: RelayProcess, count: int) -> None:
         relay.options = {"server": {"workers": str(count)}}
@@ -143,11 +145,13 @@ class Workers:
         self.start = relay.start
         self._relay = relay
         self._count = count
+        self._kills = 0
 
     def kill(self, chance: random.Random) -> int:
         """A worker has its part of the account's connections."""
         workers = workers_of(self._relay)
-        if chance.random() >= self.all_at_once:
+        self._kills += 1
+        if self._kills % self.all_at_once:
             self._relay.kill_one(chance.choice(workers))
             return -(-CONNECTIONS // self._count)
         self._relay.kill()
