@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types arrows unit lock clean
+.PHONY: help run test test-all lint types arrows unit lock bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ lock:            ## write the two lock files anew (needs uv)
 	  --no-annotate --no-header --quiet --extra build --extra test --output-file requirements-test.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --quiet --extra build --constraint requirements-test.lock --output-file requirements.lock
+
+bench: $(VENV)/.test        ## measure everything on a quiet machine (half an hour) and write bench/RESULTS.md
+	$(BIN)/python -m bench.all
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -25,8 +25,7 @@ def relays() -> Iterator[list[RelayProcess]]:
     """Three instances, configured but not started."""
     with ExitStack() as stack:
         first = stack.enter_context(RelayProcess(stack.enter_context(relay_directory()), postgres.new_database()))
-        first.write_config()
-        first.cli("tenants", "list")  # makes the key
+        first.make_key()
         others = [stack.enter_context(beside(first)) for _ in range(INSTANCES - 1)]
         yield [first, *others]
 

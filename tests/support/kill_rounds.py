@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from tests.support.family import workers_of
 from tests.support.injector import Injector
@@ -102,6 +102,8 @@ class Site(Protocol):
     def doors(self) -> Sequence[RelayProcess]:
         """Where the load goes."""
 
+    name: str
+    """For a report."""
     clients: tuple[int, int]
     """At each door: SMTP, REST."""
     rest: float
@@ -121,6 +123,7 @@ class OneInstance:
     rest = 0.05
 
     def __init__(self, relay: RelayProcess) -> None:
+        self.name = "one instance"
         self.doors = (relay,)
         self.start = self.mend = relay.start
         self._relay = relay
@@ -141,6 +144,7 @@ class Workers:
 
     def __init__(self, relay: RelayProcess, count: int) -> None:
         relay.options = {"server": {"workers": str(count)}}
+        self.name = f"{count} workers of one instance"
         self.doors = (relay,)
         self.start = relay.start
         self._relay = relay
@@ -175,6 +179,7 @@ class Instances:
     rest = 0.3
 
     def __init__(self, relays: Sequence[RelayProcess]) -> None:
+        self.name = f"{len(relays)} instances"
         self.doors = relays
 
     def start(self) -> None:
@@ -274,8 +279,8 @@ def judge(outcome: Outcome) -> None:
     assert outcome.too_many == [], f"duplicates by kill: {Counter(outcome.duplicates_by_kill)}"
 
 
-def given_seed() -> int:
+def given_seed(to: TextIO = sys.stdout) -> int:
     """The environment's, so that rounds can be had again."""
     seed = int(os.environ.get("STAGEPOST_TEST_SEED", "20261122"))
-    print(f"seed {seed}")
+    print(f"seed {seed}", file=to)
     return seed

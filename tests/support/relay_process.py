@@ -104,6 +104,11 @@ class RelayProcess:
                     self.kill()
                     raise AssertionError(f"the relay was not ready within {START_WITHIN} s:\n{self.log}")
 
+    def make_key(self) -> None:
+        """Have the store's key made, which other instances need, before any of them is started."""
+        self.write_config()
+        self.cli("tenants", "list")
+
     def until_ready(self, within: float = START_WITHIN) -> None:
         """Wait until its REST door says that it is ready."""
         deadline = time.monotonic() + within
