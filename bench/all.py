@@ -21,6 +21,8 @@ from bench.processes import STOP_DEADLINE, end_on_sigterm, tail
 
 BESIDE = 2
 """Counted ones at a time."""
+REASON = 300
+"""Characters of what a program that failed said last."""
 BUSY = 0.5
 """A load average from which figures of time say little."""
 
@@ -147,7 +149,8 @@ def _run(step: Step, directory: Path, children: list[subprocess.Popen[bytes]]) -
     try:
         json.loads(said)
     except ValueError:
-        failed.write_text(f"ended with status {child.returncode}: {tail(log, 1)}\n")
+        reason = tail(log).strip().rpartition("\n")[2][:REASON]
+        failed.write_text(f"ended with status {child.returncode}: {reason}\n")
         print(f"{step.name}: no figures after {took}; see {log}", file=sys.stderr)
         return False
     document.write_bytes(said)

@@ -29,7 +29,7 @@ from bench.timed_sink import Arrivals, timed_sink
 
 SENDER = "sender@bench.example"
 WARM_UP = 20
-IN_TURN = 50
+IN_TURN = 10
 """Messages to one idle relay before the next one's turn."""
 
 

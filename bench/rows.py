@@ -87,12 +87,10 @@ def _rest(document: Document) -> list[Row]:
 
 def _latency(document: Document) -> list[Row]:
     idle = {relay: phases["idle"] for relay, phases in document["relays"].items()}
-    postfix = idle.get("postfix")
-    peer = (
-        f"{postfix['accepted_to_sink_data_ms']['p50']} ms; {postfix['dot_to_sink_data_ms']['p50']} ms"
-        if postfix
-        else ""
-    )
+    peer = ""
+    if postfix := idle.get("postfix"):
+        after, whole = postfix["accepted_to_sink_data_ms"]["p50"], postfix["dot_to_sink_data_ms"]["p50"]
+        peer = f"Postfix: {after} ms (from the dot {whole} ms)"
     rows = []
     for relay, figures in idle.items():
         if not relay.startswith("stagepost"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -34,6 +35,9 @@ class Clock(Protocol):
     async def wait(self, event: asyncio.Event, until: int | None) -> bool:
         """Wait until `event` is set (True) or the wall clock reads `until` µs (False); None waits for the event alone."""
 
+    async def pause(self, duration: int, event: asyncio.Event | None = None) -> bool:
+        """Wait for so many µs (False), whatever the wall clock is set to meanwhile, or until `event` is set (True)."""
+
 
 class SystemClock:
     """The machine's clocks; its wall clock shows, where that has been found out, what the store's shows."""
@@ -55,19 +59,29 @@ class SystemClock:
 
     async def wait(self, event: asyncio.Event, until: int | None) -> bool:
         """Wait for the event, at most until the wall clock reads `until` µs."""
-        if event.is_set():
-            return True
         if until is None:
             return await event.wait()
-        left = until - self.now()
-        while True:
-            try:
-                # The wall clock may be set, and a machine may sleep, while the loop's clock measures: look now and then.
-                async with asyncio.timeout(max(0, min(left, _LONGEST_NAP)) / SECOND):
-                    return await event.wait()
-            except TimeoutError:
-                if (left := until - self.now()) <= 0:
-                    return event.is_set()
+        return await _nap(event, lambda: until - self.now())
+
+    async def pause(self, duration: int, event: asyncio.Event | None = None) -> bool:
+        """Wait for so long by the clock that never steps, or for the event."""
+        until = self.boot() + duration
+        return await _nap(event or asyncio.Event(), lambda: until - self.boot())
+
+
+async def _nap(event: asyncio.Event, left: Callable[[], int]) -> bool:
+    """Wait for the event, at most until nothing is left."""
+    if event.is_set():
+        return True
+    rest = left()
+    while True:
+        try:
+            # The wall clock may be set, and a machine may sleep, while the loop's clock measures: look now and then.
+            async with asyncio.timeout(max(0, min(rest, _LONGEST_NAP)) / SECOND):
+                return await event.wait()
+        except TimeoutError:
+            if (rest := left()) <= 0:
+                return event.is_set()
 
 
 def rfc3339(at: int) -> str:

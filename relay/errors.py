@@ -40,6 +40,10 @@ class StoreUnavailable(RelayError):
     """The store does not answer now; nothing was written."""
 
 
+class LeaseRanOut(RelayError):
+    """An attempt took longer than its lease, which could not be renewed; nothing was sent."""
+
+
 class NotFound(RelayError):
     """No such thing in this tenant."""
 

@@ -108,6 +108,6 @@ class Pulse:
                     self._failure = None
                     self._answered = max(began, self._answered)
                     return
-                await self._clock.wait(asyncio.Event(), self._clock.now() + PROBE_EVERY)
+                await self._clock.pause(PROBE_EVERY)
         finally:
             self._probe = None

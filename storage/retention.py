@@ -11,7 +11,6 @@ still to be told of it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -163,7 +162,7 @@ class Retention:
         began = self._clock.boot()
         result = await self._database.write(work)
         took = self._clock.boot() - began
-        await self._clock.wait(asyncio.Event(), self._clock.now() + max(SHORTEST_PAUSE, PAUSE * took))
+        await self._clock.pause(max(SHORTEST_PAUSE, PAUSE * took))
         return result
 
     async def _give_back_space(self) -> None:

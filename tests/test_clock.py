@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.clock import DAY, MILLISECOND, SECOND, Clock, SystemClock, rfc3339
+from relay.clock import DAY, MILLISECOND, MINUTE, SECOND, Clock, SystemClock, rfc3339
 from tests.support.clock import START, FakeClock
 
 
@@ -60,6 +60,28 @@ async def test_the_machine_s_clock_ends_a_wait_in_time() -> None:
     before = clock.boot()
     assert await clock.wait(asyncio.Event(), clock.now() + 5 * MILLISECOND) is False
     assert clock.boot() - before >= 4 * MILLISECOND
+
+
+async def test_a_pause_ends_with_its_event(clock: Clock) -> None:
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await clock.pause(DAY, event) is True
+    assert await clock.pause(0) is False
+
+
+async def test_a_pause_is_as_long_whatever_the_wall_clock_is_set_to() -> None:
+    fake = FakeClock()
+    pausing = asyncio.create_task(fake.pause(MINUTE))
+    await fake.until_slept(START + MINUTE)
+    fake.step_back(DAY)
+    assert fake.sleeping_until == (START + MINUTE - DAY,)
+    fake.advance(MINUTE)
+    assert await pausing is False
+    machine = SystemClock()
+    pausing = asyncio.create_task(machine.pause(20 * MILLISECOND))
+    await asyncio.sleep(0)
+    machine.set_back(DAY)
+    assert await asyncio.wait_for(pausing, 10) is False
 
 
 async def test_advance_wakes_those_whose_time_has_come_earliest_first() -> None:

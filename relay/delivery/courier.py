@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relay.clock import Clock
 from relay.contracts import ContentStore
@@ -18,8 +18,9 @@ from relay.model.tenant import Account, AccountKind
 class Courier:
     """Makes attempts. It never raises for what the network does: that is an Attempt with outcomes or a fault.
 
-    What does come out is an error of ours: NotFound or StoreUnavailable from the content store. An attempt cancelled after
-    the final dot ends with its Attempt (UNKNOWN, or what the server has said by then) instead of CancelledError.
+    What does come out is an error of ours: NotFound or StoreUnavailable from the content store, LeaseRanOut. An attempt
+    cancelled after the final dot ends with its Attempt (UNKNOWN, or what the server has said by then) instead of
+    CancelledError.
     """
 
     def __init__(self, pool: Pool, contents: ContentStore, clock: Clock, rules: Sequence[ReplyRule] = ()) -> None:
@@ -29,8 +30,10 @@ class Courier:
         self._clock = clock
         self._rules = rules
 
-    async def deliver(self, delivery: LeasedDelivery, account: Account) -> Attempt:
-        """One attempt for the delivery's recipients by this account as it is now."""
+    async def deliver(
+        self, delivery: LeasedDelivery, account: Account, is_ours: Callable[[], bool] = lambda: True
+    ) -> Attempt:
+        """One attempt for the delivery's recipients by this account as it is now; `is_ours`: asked before the final dot."""
         started_at = self._clock.now()
         if account.kind is AccountKind.CAPTURE:
             return self._capture(delivery, started_at)
@@ -39,11 +42,11 @@ class Courier:
         try:
             connection = self._pool.take(account) or await self._pool.open(account, transcript)
             reused = connection.messages > 0
-            transaction = await self._transact(connection, delivery, transcript)
+            transaction = await self._transact(connection, delivery, transcript, is_ours)
             if reused and transaction.is_stale:
                 reused = False
                 connection = await self._pool.open(account, transcript)
-                transaction = await self._transact(connection, delivery, transcript)
+                transaction = await self._transact(connection, delivery, transcript, is_ours)
         except ConnectFailed as failed:
             transcript.failed(failed.fault.detail)
             now, lines = self._clock.now(), transcript.lines()
@@ -66,10 +69,12 @@ class Courier:
         """Say QUIT on the connections kept. To be called when no attempt runs any more."""
         await self._pool.close()
 
-    async def _transact(self, connection: Connection, delivery: LeasedDelivery, transcript: Transcript) -> Transaction:
+    async def _transact(
+        self, connection: Connection, delivery: LeasedDelivery, transcript: Transcript, is_ours: Callable[[], bool]
+    ) -> Transaction:
         connection.messages += 1
         connection.dialogue.transcript = transcript
-        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts, self._rules)
+        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts, self._rules, is_ours)
         await transaction.run()
         if transaction.is_clean:
             self._pool.give_back(connection)

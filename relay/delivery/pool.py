@@ -158,7 +158,7 @@ class Pool:
         while self._next_reap:
             self._sooner.clear()
             wait = self._next_reap - self._clock.boot()
-            if wait > 0 and await self._clock.wait(self._sooner, self._clock.now() + wait):
+            if wait > 0 and await self._clock.pause(wait, self._sooner):
                 continue
             now = self._clock.boot()
             for lane in self._lanes.values():

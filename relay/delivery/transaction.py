@@ -8,7 +8,7 @@ in a second: two round trips, however many recipients.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from relay.contracts import ContentStore
 from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
@@ -17,7 +17,7 @@ from relay.delivery.dialogue import ConnectionLost
 from relay.delivery.replies import BadReply, DialogueError
 from relay.delivery.stuffing import DotStuffer, stuff_whole
 from relay.delivery.timeouts import Timeouts
-from relay.errors import RelayError
+from relay.errors import LeaseRanOut, RelayError
 from relay.model.delivery import AccountFault, Category, LeasedDelivery, Phase, RecipientOutcome, Verdict
 from relay.model.message import Recipient
 from relay.model.reply import Reply
@@ -55,7 +55,9 @@ class Transaction:
         contents: ContentStore,
         timeouts: Timeouts,
         rules: Sequence[ReplyRule] = (),
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_ours` says whether the delivery may be sent still: asked before the final dot, the point of no return."""
         self.outcomes: list[RecipientOutcome] = []
         self.fault: AccountFault | None = None
         self.is_clean = False
@@ -66,6 +68,7 @@ class Transaction:
         self._contents = contents
         self._timeouts = timeouts
         self._rules = rules
+        self._is_ours = is_ours
         self._phase = Phase.MAIL
         self._heard = False
         self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in delivery.recipients}
@@ -238,6 +241,8 @@ class Transaction:
         self._phase = Phase.DOT
 
     def _end_content(self, data: bytes) -> None:
+        if not self._is_ours():
+            raise LeaseRanOut("the lease ran out before the final dot, which was not sent")
         self._dialogue.end_content(data)
         self._dialogue.transcript.sent(b"[%d octets]\r\n" % self._delivery.message.size)
 

@@ -26,7 +26,7 @@ from relay.dispatch.untried import (
     settle_suppressed,
 )
 from relay.dispatch.way import Way
-from relay.errors import NotFound, StoreUnavailable
+from relay.errors import LeaseRanOut, NotFound, StoreUnavailable
 from relay.maillog import MailLog
 from relay.metrics import Metrics
 from relay.model.delivery import AccountFault, Attempt, Category, LeasedDelivery, Phase, Settlement, Verdict
@@ -80,6 +80,10 @@ class Attempter:
             except StoreUnavailable as error:  # nothing was sent: account or content could not be read
                 log.warning("%s: put back as soon as the store answers: %s", delivery.id, error)
                 settlement = put_back(delivery, self._clock.now() + STORE_PAUSE, self._clock.now())
+            except LeaseRanOut as error:  # nothing was sent: put back, unless somebody else has it by now
+                log.warning("%s: %s", delivery.id, error)
+                settlement = put_back(delivery, self._clock.now(), self._clock.now())
+            self._leases.conclude(delivery)
             return await self._settle(replace(settlement, slots=delivery.slots) if delivery.slots else settlement)
         except StoreUnavailable as error:
             log.warning(
@@ -94,6 +98,7 @@ class Attempter:
     async def expire(self, delivery: LeasedDelivery, reason: str | None = None) -> Settlement | None:
         """A leased delivery that is too late, settled without an attempt."""
         self._leases.add(delivery)
+        self._leases.conclude(delivery)
         try:
             return await self._settle(settle_expired(delivery, self._clock.now(), reason))
         except StoreUnavailable as error:
@@ -133,8 +138,8 @@ class Attempter:
     async def _send(self, way: Way, delivery: LeasedDelivery, account: Account, owner: Tenant) -> Settlement:
         started_at = self._clock.now()
         try:
-            attempt = await self._courier.deliver(delivery, account)
-        except StoreUnavailable:  # it could not read the content
+            attempt = await self._courier.deliver(delivery, account, lambda: self._leases.holds(delivery))
+        except (StoreUnavailable, LeaseRanOut):  # it could not read the content, or may not send it
             raise
         except Exception:  # an error of ours is not the mail's: it waits, and the log has the cause
             log.exception("%s: attempt failed by an unexpected error", delivery.id)
@@ -224,7 +229,7 @@ class Attempter:
             except StoreUnavailable:
                 if self._clock.boot() >= give_up_at:
                     raise
-                await self._clock.wait(asyncio.Event(), self._clock.now() + SETTLE_PAUSE)
+                await self._clock.pause(SETTLE_PAUSE)
 
     async def _give_back(self, delivery: LeasedDelivery) -> None:
         try:

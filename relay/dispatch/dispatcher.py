@@ -212,7 +212,7 @@ class Dispatcher:
                 self._look_around(self._clock.now())
             except Exception:  # a bug met with one lane must not end the sending for all
                 log.exception("dispatch failed; it goes on in a moment")
-                await self._clock.wait(asyncio.Event(), self._clock.now() + STORE_PAUSE)
+                await self._clock.pause(STORE_PAUSE)
                 self._wake.set()
             await self._clock.wait(self._wake, self._timers[0][0] if self._timers else None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,23 +22,23 @@ class Chore:
 
 
 class Janitor:
-    """Does its chores one after the other; one that fails is logged and done again in its time."""
+    """Does its chores one after the other; one that fails is logged and done again in its time. That is counted from boot: a
+    wall clock that is put back must not keep it from taking over what a dead instance holds."""
 
     def __init__(self, clock: Clock, chores: tuple[Chore, ...]) -> None:
         self._clock = clock
-        self._due = {chore: clock.now() + chore.every for chore in chores}
+        self._due = {chore: clock.boot() + chore.every for chore in chores}
 
     async def run(self) -> None:
         """For ever."""
-        never = asyncio.Event()
         while self._due:
-            await self._clock.wait(never, min(self._due.values()))
+            await self._clock.pause(min(self._due.values()) - self._clock.boot())
             await self.run_due()
 
     async def run_due(self) -> None:
         """Do what is due now."""
         for chore, due in list(self._due.items()):
-            if due > self._clock.now():
+            if due > self._clock.boot():
                 continue
             try:
                 await chore.do()
@@ -47,4 +46,4 @@ class Janitor:
                 log.warning("%s: %s", chore.name, error)
             except Exception:  # one chore's bug must not end the others
                 log.exception("%s failed", chore.name)
-            self._due[chore] = self._clock.now() + chore.every
+            self._due[chore] = self._clock.boot() + chore.every

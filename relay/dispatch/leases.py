@@ -1,7 +1,9 @@
 """Leases: renews those whose attempts take long, and cuts an attempt whose lease was lost.
 
 An attempt is short against a lease (milliseconds against minutes), so most are never renewed. One that is still running
-after a third of the lease is renewed every third; the store alone says whether it is still ours.
+after a third of the lease is renewed every third; the store alone says whether it is still ours. Where it cannot be asked,
+or we were frozen, our own clock says whether it can be: without a lease no attempt sends its final dot, because another
+instance may have begun one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ class _Held:
     delivery: LeasedDelivery
     task: asyncio.Task[None] | None
     since: int
+    """When it was taken or last renewed, as counted from boot."""
 
 
 class Leases:
@@ -39,7 +42,25 @@ class Leases:
 
     def add(self, delivery: LeasedDelivery) -> None:
         """The current task attempts it from now on."""
+        before = self._held.get(delivery.id)
         self._held[delivery.id] = _Held(delivery, asyncio.current_task(), self._clock.boot())
+        if before is not None:  # its lease ran out unrenewed, and has come back to us
+            self._cut(before)
+
+    def conclude(self, delivery: LeasedDelivery) -> None:
+        """It has an outcome: the lease is renewed until that is written, and nothing is cut any more."""
+        held = self._held.get(delivery.id)
+        if held is not None and held.delivery.attempt == delivery.attempt:
+            held.task = None
+
+    def holds(self, delivery: LeasedDelivery) -> bool:
+        """Whether the lease can still be ours, by a clock that counts the time in which we were frozen."""
+        held = self._held.get(delivery.id)
+        return (
+            held is not None
+            and held.delivery.attempt == delivery.attempt
+            and self._clock.boot() - held.since < self.lease * 9 // 10  # a tenth for the commit that began it
+        )
 
     def remove(self, delivery: LeasedDelivery) -> None:
         """It is settled or released."""
@@ -52,13 +73,13 @@ class Leases:
     async def run(self) -> None:
         """Renew for ever."""
         while True:
-            await self._clock.wait(asyncio.Event(), self._clock.now() + self.lease // 3)
+            await self._clock.pause(self.lease // 3)
             await self.renew()
 
     async def renew(self) -> None:
         """Renew what has been held for a third of the lease; cut the attempts of what was lost."""
-        before = self._clock.boot() - self.lease // 3
-        old = [held for held in self._held.values() if held.since <= before]
+        began = self._clock.boot()
+        old = [held for held in self._held.values() if began - held.since >= self.lease // 3]
         if not old:
             return
         try:
@@ -67,8 +88,14 @@ class Leases:
             log.warning("leases of %d running attempts not renewed: %s", len(old), error)
             return
         for held in old:
-            if held.delivery.id not in kept and self._held.get(held.delivery.id) is held:
-                log.warning("%s: lease lost while it was attempted; the attempt is cut", held.delivery.id)
-                self._metrics.leases_lost.inc()
-                if held.task is not None:
-                    held.task.cancel()
+            if held.delivery.id in kept:
+                held.since = began
+            elif self._held.get(held.delivery.id) is held:
+                self._cut(held)
+
+    def _cut(self, held: _Held) -> None:
+        if held.task is None:  # whoever writes its outcome is told by the store
+            return
+        log.warning("%s: lease lost while it was attempted; the attempt is cut", held.delivery.id)
+        self._metrics.leases_lost.inc()
+        held.task.cancel()

@@ -142,4 +142,4 @@ class Authenticator:
         return right
 
     async def _sleep(self, duration: int) -> None:
-        await self._clock.wait(asyncio.Event(), self._clock.now() + duration)
+        await self._clock.pause(duration)

@@ -72,6 +72,15 @@ async def test_a_machine_that_slept_does_not_make_up_for_every_turn(running: tup
     assert diary.lines == [("often", 60), ("seldom", 60)]
 
 
+async def test_a_wall_clock_that_is_put_back_delays_nothing(running: tuple[FakeClock, Diary]) -> None:
+    """Else nobody took over what a dead instance holds, for as long as the clock was ahead."""
+    clock, diary = running
+    clock.step_back(HOUR)
+    clock.advance(MINUTE)
+    await diary.reaches(1)
+    assert diary.lines == [("often", -59)]
+
+
 async def test_without_chores_it_ends() -> None:
     await asyncio.wait_for(Janitor(FakeClock(), ()).run(), 1)
 
@@ -91,6 +100,23 @@ async def test_leases_are_renewed_by_the_clock(tmp_path: Path) -> None:
         gate.set()
         await core.log.wait_for("sent")
         assert len(server.messages) == 1
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def test_leases_are_renewed_although_the_wall_clock_is_put_back(tmp_path: Path) -> None:
+    gate = Gate()
+    async with SmtpServer() as server, running_core(tmp_path, clock=FakeClock()) as core:
+        await _hold_an_attempt(core, server, gate)
+        renewing = asyncio.create_task(core.leases.run())
+        await core.fake.until_slept(START + LEASE // 3)
+        core.fake.step_back(HOUR)
+        for at in range(1, 5):
+            core.fake.advance(LEASE // 3)
+            await core.fake.until_slept(START - HOUR + (at + 1) * LEASE // 3)
+            assert await core.store.queue.recover() == 0
+        gate.set()
+        await core.log.wait_for("sent")
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
 

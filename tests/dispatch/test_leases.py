@@ -12,6 +12,7 @@ import pytest
 
 from relay.clock import HOUR
 from relay.delivery.timeouts import Timeouts
+from relay.model.delivery import Settlement
 from relay.model.message import RecipientState
 from tests.support.clock import FakeClock
 from tests.support.core import LEASE, Core, running_core
@@ -63,6 +64,81 @@ async def test_an_attempt_whose_lease_was_lost_is_cut(tmp_path: Path, server: Sm
         await core.leases.renew()
         await core.log.wait_for(accepted.id, "sent")
         assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_no_dot_is_sent_when_the_lease_has_run_out_meanwhile(core: Core, server: SmtpServer, size: int) -> None:
+    """As after a freeze, or a time without the store: whoever looks first may be the attempt and not the renewal."""
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("data", Action("354 go on", when=gate))
+    accepted = await core.submit(content=b"Subject: x\r\n\r\n" + b"\r\n" * (size // 2))
+    await gate.reached()
+    core.dispatcher.set_active(False)
+    core.fake.advance(LEASE)
+    assert await core.store.queue.recover() == 1
+    server.on("data")
+    gate.set()
+    await server.sessions[0].ended.wait()
+    assert server.messages == []
+    core.dispatcher.set_active(True)
+    await core.log.wait_for(accepted.id, "sent")
+    assert len(server.messages) == 1
+    [sent] = (await core.store.archive.message("acme", accepted.id)).recipients
+    assert sent.attempts == 1, "what could not be sent was no attempt"
+
+
+async def test_with_its_lease_the_same_dot_is_sent(core: Core, server: SmtpServer) -> None:
+    """The control of the test above."""
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("data", Action("354 go on", when=gate))
+    accepted = await core.submit()
+    await gate.reached()
+    core.fake.advance(LEASE)
+    await core.leases.renew()
+    gate.set()
+    await core.log.wait_for(accepted.id, "sent")
+    assert len(server.sessions) == 1
+
+
+async def test_a_lease_that_comes_back_to_us_cuts_our_own_former_attempt(core: Core, server: SmtpServer) -> None:
+    """After a time without the store, recovery may come before renewal: two attempts of ours, side by side."""
+    await core.add_account(server.port, max_connections=2)
+    gate = Gate()
+    server.on("mail", Action("250 2.1.0 ok", when=gate), OK)
+    accepted = await core.submit()
+    await gate.reached()
+    core.fake.advance(LEASE)
+    assert await core.store.queue.recover() == 1
+    await core.log.wait_for(accepted.id, "sent")
+    await asyncio.wait_for(core.dispatcher.stop(20), 3)  # it does not wait for the server that is silent
+    gate.set()
+    assert len(server.messages) == 1
+
+
+async def test_an_outcome_is_not_cut_with_its_lease(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The renewal finds the lease gone because the settlement has just been written."""
+    await core.add_account(server.port)
+    written, seen = asyncio.Event(), asyncio.Event()
+    settle = core.store.queue.settle
+
+    async def settle_and_wait(settlement: Settlement) -> bool:
+        held = await settle(settlement)
+        written.set()
+        await seen.wait()
+        return held
+
+    monkeypatch.setattr(core.store.queue, "settle", settle_and_wait)
+    accepted = await core.submit()
+    await written.wait()
+    core.fake.advance(LEASE // 2)
+    await core.leases.renew()
+    seen.set()
+    await core.log.wait_for(accepted.id, "sent")
+    assert "lease lost" not in caplog.text
 
 
 async def test_stop_lets_attempts_end(core: Core, server: SmtpServer) -> None:

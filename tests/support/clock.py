@@ -18,6 +18,8 @@ class FakeClock:
         self._now = now
         self._booted = now - 3600 * SECOND
         self._sleepers: dict[int, tuple[int, asyncio.Timeout]] = {}
+        self._pausing: set[int] = set()
+        """Of the sleepers, those who count from boot."""
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
 
@@ -31,9 +33,20 @@ class FakeClock:
 
     async def wait(self, event: asyncio.Event, until: int | None) -> bool:
         """Wait for the event, at most until `advance` brings `until`."""
+        return await self._sleep(next(self._numbers), event, until)
+
+    async def pause(self, duration: int, event: asyncio.Event | None = None) -> bool:
+        """Wait for the event, at most until `advance` has moved on by `duration`."""
+        number = next(self._numbers)
+        self._pausing.add(number)
+        try:
+            return await self._sleep(number, event or asyncio.Event(), self._now + duration)
+        finally:
+            self._pausing.discard(number)
+
+    async def _sleep(self, number: int, event: asyncio.Event, until: int | None) -> bool:
         if event.is_set():
             return True
-        number = next(self._numbers)
         try:
             async with asyncio.timeout(None) as sleep:
                 if until is not None:
@@ -59,6 +72,9 @@ class FakeClock:
         """The wall clock is put back, as by NTP; what counts from boot is not."""
         self._now -= by
         self._booted -= by
+        for number in self._pausing.intersection(self._sleepers):
+            until, sleep = self._sleepers[number]
+            self._sleepers[number] = (until - by, sleep)
 
     @property
     def sleeping_until(self) -> tuple[int, ...]:
