@@ -20,6 +20,9 @@ from tests.support import postgres
 from tests.support.kill_rounds import Instances, OneInstance, Site, Workers, given_seed, kill_rounds
 from tests.support.relay_process import RelayProcess, beside, relay_directory
 
+SAID = 2000
+"""Characters of a relay's log that tell why it did not start."""
+
 
 def main() -> int:
     """Measure as the command line asks."""
@@ -30,7 +33,7 @@ def main() -> int:
         with _site(options) as site:
             document["result"] = asyncio.run(_measure(site, options))
     except (AssertionError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).strip()[-SAID:]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

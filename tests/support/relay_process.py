@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 STAGEPOST = str(Path(sys.executable).with_name("stagepost"))
-START_WITHIN = 30.0
+START_WITHIN = 60.0
 
 
 def free_port() -> int:
