@@ -50,6 +50,7 @@ WHOLE = {
     "delete_commands": "now and then",
     "delete_credentials": "an admin's act",
     "delete_tokens": "an admin's act",
+    "delete_tenant": "an admin's act; whether anything refers to it",
     "forget_default_account": "an admin's act",
     "free_pages": "two numbers",
     "is_used": "at the start",
