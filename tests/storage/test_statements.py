@@ -46,6 +46,7 @@ HOT = {
 WHOLE = {
     "accounts": "configuration, for its list",
     "applied_migrations": "at the start",
+    "client_sides": "configuration, for its list",
     "credentials": "configuration, for its list",
     "delete_commands": "now and then",
     "delete_credentials": "an admin's act",
