@@ -1,186 +1,224 @@
-"""The role matrix, made from the route table: every route × every kind of caller, all as declared."""
+"""The role matrix, made from the route table: every route × every kind of caller × {own, foreign, missing}, all as declared,
+on a real store; and nothing of one tenant in what another is answered.
+
+A foreign thing is answered as a missing one, octet for octet.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.model.tenant import Scope
+from sidecar_api import operations
 from sidecar_api.auth import Access
-from sidecar_api.dialect import Dialect
-from sidecar_api.genro.schemas.queries import GenroTenantQuery
-from sidecar_api.route import RFC822, Route
-from sidecar_api.routes import ROUTES
+from sidecar_api.route import RFC822, Group, Route
+from sidecar_api.routes import GROUPS, ROUTES
 from sidecar_api.schemas.examples import example_of
 from sidecar_api.schemas.queries import TenantQuery
-from tests.sidecar_api.conftest import TOKENS, Door
-
-MESSAGE = {"from": "a@a.example", "to": "b@b.example", "text": "x"}
-BODIES: dict[str, Any] = {"add_token": {"name": "new", "scopes": ["manage"]}}
-"""Where the example of the reference is not for every caller."""
-CALLERS = ["", "bad", "expired", "a-all", "b-all", "a-read", "a-send", "a-manage", "admin", "admin-read", "unix"]
-ADMINS = {"admin", "admin-read", "unix"}
-CANARIES = (b"b.canary.example", b"user-b", b"pass-", b"tok-b", b"secret-")
-
-
-async def call(door: Door, route: Route, caller: str, *, path: str | None = None) -> tuple[int, bytes]:
-    body: Any = None if route.body is None else BODIES.get(route.name, example_of(route.body))
-    if caller in ADMINS and route.name == "genro_put_account":
-        body = {**body, "tenant_id": "a"}
-    if caller in ADMINS and route.name == "genro_add_messages":
-        body = {"messages": [{**one, "tenant_id": "a"} for one in body["messages"]]}
-    raw = b"From: a@a.example\nTo: b@b.example\n\nx\n" if route.media == RFC822 else None
-    answer = await door.ask(
-        route.method,
-        path or await address(door, route, caller),
-        caller or None,
-        json=body,
-        data=raw,
-        headers={"Content-Type": RFC822} if raw else None,
-        unix=caller == "unix",
-    )
-    return answer.status, answer.body
-
-
-async def address(door: Door, route: Route, caller: str, *, owner: str = "a") -> str:
-    """The route's path to a thing of `owner`, which is made first where it must exist."""
-    query = f"?tenant={owner}" if route.access.is_admin is False and caller in ADMINS else ""
-    if issubclass(route.query, GenroTenantQuery):
-        query = query.replace("tenant", "tenant_id")
-    elif not issubclass(route.query, TenantQuery):
-        query = ""
-    if route.name == "purge_commands":
-        query = "?before=%2B1s"
-    if route.name == "stream_events":  # which would not end
-        query += "&limit=1" if query else "?limit=1"
-    path = route.path
-    if "{address}" in path:
-        await door.ask("POST", f"/v1/suppressions?tenant={owner}", "admin", json={"address": "gone@a.example"})
-    if path.startswith("/v1/messages/{id}"):
-        made = await door.ask("POST", f"/v1/messages?tenant={owner}", "admin", json=MESSAGE)
-        path = path.replace("{id}", made.json["id"])
-    names = {"/v1/tenants/": owner, "/v1/accounts/": "main", "/v1/tokens/": "tok-new"}
-    names |= {"/tenant/": owner, "/account/": "main"}
-    for prefix, name in names.items():
-        if path.startswith(prefix):
-            path = path.replace("{id}", name)
-    path = path.replace("{username}", f"user-{owner}").replace("{batch}", "spring")
-    return path.replace("{address}", "gone@a.example") + query
-
-
-def expected(route: Route, caller: str) -> int | None:
-    """401 or 403 as the table declares; None: let through."""
-    if route.access is Access.PUBLIC or caller == "unix":
-        return None
-    if route.access is Access.METRICS:  # the tests call from loopback
-        return None
-    if caller in {"", "bad", "expired"}:
-        return 401
-    token = TOKENS[caller]
-    if route.access.is_admin and not token.is_admin:
-        return 403
-    if route.access.scope not in token.scopes:
-        return 403
-    return None
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_every_caller_as_declared(door: Door, route: Route) -> None:
-    for caller in CALLERS:
-        if caller == "b-all":
-            continue
-        status, body = await call(door, route, caller)
-        wanted = expected(route, caller)
-        if wanted is not None:
-            assert status == wanted, (caller, body)
-        elif route.method == "DELETE" or (route.name.startswith("add_") and status == 409):
-            assert status in {*route.answers, 400, 404, 409}, (caller, body)  # an earlier caller has done it
-        elif route.name in {"change_token", "rotate_token"} and caller == "a-manage":
-            assert status == 403, (caller, body)  # the token has scopes that the caller lacks
-        else:
-            assert status in route.answers, (caller, body)
-        if caller.startswith("a-"):
-            assert not any(canary in body for canary in CANARIES), (caller, body)
-
-
-@pytest.mark.parametrize(
-    "route",
-    [r for r in ROUTES if "{" in r.path and "{batch}" not in r.path and not r.access.is_admin],
-    ids=lambda r: f"{r.method} {r.path}",
+from tests.sidecar_api.population import (
+    CALLERS,
+    MISSING,
+    OWNERS,
+    SCOPES,
+    UNKNOWN,
+    Answer,
+    Population,
+    canaries,
+    numbered,
+    populated,
 )
-async def test_a_foreign_thing_is_as_one_that_is_missing(door: Door, route: Route) -> None:
-    theirs = await address(door, route, "b-all", owner="a")
-    if route.path.startswith(("/v1/accounts", "/account/")):
-        door.directory.by_account.pop(("b", "main"))
-    foreign = await call(door, route, "b-all", path=theirs)
-    missing = await call(
-        door,
-        route,
-        "b-all",
-        path=route.path.replace("{id}", "missing").replace("{username}", "nobody").replace("{address}", "no@a.example"),
-    )
-    assert foreign[0] == missing[0]
-    if route.dialect is Dialect.GENRO:
-        assert foreign[1] == missing[1].replace(b"missing", b"main")
-        assert foreign[0] in {400, 401}
-        return
-    assert foreign[0] == 404
-    if issubclass(route.query, TenantQuery):
-        by_name = await call(door, route, "b-all", path=f"{theirs}?tenant=a")
-        assert by_name[0] == 404
+
+WHICH = ("own", "foreign", "missing")
+RAW = b"From: a@a.example\nTo: b@b.example\n\nx\n"
+BODIES: dict[str, Any] = {
+    "add_token": {"name": "new", "scopes": ["manage"]},
+    "change_tenant": {"name": "New"},
+    "add_account": {"id": "new", "kind": "capture"},
+}
+"""Where the example of the reference is not for every caller."""
+QUERIES = {"purge_commands": "before=2000-01-01T00:00:00Z"}
+"""Where one is required."""
+FIRST = {"release_message": "hold", "delete_message": "cancel"}
+"""What is to be done with a message so that it may be acted on."""
+NAMES = ("{batch}",)
+"""Parts of a path that name something within the tenant, whether it is there or not."""
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if "{batch}" in r.path], ids=lambda r: f"{r.method} {r.path}")
-async def test_a_batch_is_a_name_within_a_tenant(door: Door, route: Route) -> None:
-    assert (await call(door, route, "b-all"))[0] == 200
-    assert "spring" not in door.directory.by_tenant["a"].suspensions
-    assert (await call(door, route, "b-all", path=route.path.replace("{batch}", "spring") + "?tenant=a"))[0] == 404
+@dataclass(frozen=True)
+class Cell:
+    """One caller of one route, with a thing of one kind."""
+
+    route: Route
+    caller: str
+    which: str
+
+    @property
+    def tenant(self) -> str | None:
+        """The caller's; None is an admin's."""
+        return SCOPES[self.caller][0]
+
+    @property
+    def kind(self) -> str | None:
+        """What the route's path leads to."""
+        return self.route.path.split("/")[2] if "{" in self.route.path else None
+
+    @property
+    def names_tenant(self) -> bool:
+        """Whether its query may name one."""
+        return issubclass(self.route.query, TenantQuery)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the table lets the caller in, whatever is asked for."""
+        access = self.route.access
+        if access in {Access.PUBLIC, Access.METRICS}:  # the tests call from loopback
+            return True
+        if self.caller in UNKNOWN:
+            return False
+        return (self.tenant is None or not access.is_admin) and (
+            access.scope is None or access.scope in SCOPES[self.caller][1]
+        )
+
+    @property
+    def is_found(self) -> bool:
+        """Whether there is, for this caller, what is asked for."""
+        if self.which == "own" or not (self.kind or self.names_tenant):
+            return True
+        if self.kind == "tenants":
+            return self.which == "foreign" and self.tenant is None
+        if any(name in self.route.path for name in NAMES):
+            return True
+        return self.kind is None and self.which == "foreign" and self.tenant is None
+
+    @property
+    def wanted(self) -> set[int]:
+        """What the answer's status may be."""
+        if not self.is_declared:
+            return {401} if self.caller in UNKNOWN else {403}
+        return {status for status in self.route.answers if status != 304} if self.is_found else {404}
 
 
-async def test_listings_hold_the_callers_own(door: Door) -> None:
-    for tenant in ("a", "b"):
-        await door.ask("POST", f"/v1/messages?tenant={tenant}", "admin", json=MESSAGE)
-    for path in ("/v1/messages", "/v1/accounts", "/v1/credentials", "/v1/tokens"):
-        items = (await door.ask("GET", path, "a-all")).json["items"]
-        assert {item["tenant"] for item in items} == {"a"}, path
-        everything = (await door.ask("GET", path, "admin")).json["items"]
-        assert {"a", "b"} <= {item["tenant"] for item in everything}
-        named = (await door.ask("GET", f"{path}?tenant=b", "admin")).json["items"]
-        assert {item["tenant"] for item in named} == {"b"}
+def cells_of(group: Group) -> Iterator[Cell]:
+    """All of a resource."""
+    for route in group.routes:
+        for caller in CALLERS:
+            yield from (Cell(route, caller, which) for which in WHICH)
 
 
-async def test_a_401_challenges_and_tells_no_bad_token_from_another(door: Door) -> None:
-    none = await door.ask("GET", "/v1/messages", None)
-    assert none.headers["WWW-Authenticate"] == 'Bearer realm="stagepost"'
-    bodies = set()
-    for header in ("Bearer bad", "Bearer expired", "Basic YTpi", "Bearer", "Bearer " + "x" * 5000, "bearer  bad"):
-        answer = await door.ask("GET", "/v1/messages", None, headers={"Authorization": header, "X-Request-ID": "r"})
-        assert answer.status == 401
-        bodies.add(answer.body)
-    assert len(bodies) == 1
+async def ask(population: Population, cell: Cell) -> tuple[Answer, str]:
+    """The cell's request, and its path."""
+    route, owner = cell.route, (SCOPES[cell.caller][0] if cell.caller in SCOPES else None) or "alpha"
+    whose = {"own": owner, "foreign": "beta" if owner != "beta" else "alpha", "missing": MISSING}[cell.which]
+    path, query = route.path, [QUERIES[route.name]] if route.name in QUERIES else []
+    if cell.kind is not None:
+        thing = MISSING if whose == MISSING else await _thing(population, cell, cell.kind, whose)
+        path = re.sub(r"\{\w+\}", thing, path, count=1)
+        if cell.names_tenant and cell.caller in SCOPES and cell.tenant is None:
+            query.append(f"tenant={owner}")
+    elif cell.names_tenant and (cell.which != "own" or cell.caller in {"admin", "admin reads", "unix"}):
+        query.append(f"tenant={whose}")
+    body = None
+    if route.body is not None:
+        body = numbered(BODIES.get(route.name) or example_of(route.body), population.number())
+    elif route.media == RFC822:
+        body = RAW
+    path += "?" + "&".join(query) if query else ""
+    return await population.ask(cell.caller, route.method, path, body=body, media=route.media_types[-1]), path
 
 
-async def test_a_revoked_token_is_refused_at_once(door: Door) -> None:
-    assert (await door.ask("GET", "/v1/messages", "fresh")).status == 200
-    assert (await door.ask("DELETE", "/v1/tokens/tok-new", "a-all")).status == 204
-    assert (await door.ask("GET", "/v1/messages", "fresh")).status == 401
+async def _thing(population: Population, cell: Cell, kind: str, whose: str) -> str:
+    """Its id: a new one's, where it is going to be changed."""
+    shared = population.things[kind, whose]
+    if cell.route.method == "GET" or not cell.is_declared or not cell.is_found:
+        return shared
+    if kind == "tenants" and (cell.tenant is not None or cell.route.method != "DELETE"):
+        return shared
+    thing = await population.make(kind, whose)
+    if (first := FIRST.get(cell.route.name)) is not None:
+        await population.admin.request("POST", f"/v1/messages/{thing}/{first}")
+    return thing
 
 
-async def test_a_token_never_gives_more_than_it_has(door: Door) -> None:
-    wider = await door.ask("POST", "/v1/tokens", "a-manage", json={"name": "n", "scopes": ["send"]})
-    assert (wider.status, wider.json["code"]) == (403, "missing_scope")
-    foreign = await door.ask("POST", "/v1/tokens", "a-manage", json={"name": "n", "tenant": "b"})
-    assert foreign.status == 404
-    own = await door.ask("POST", "/v1/tokens", "a-manage", json={"name": "n"})
-    assert own.status == 201
-    made = next(t for t in door.directory.by_hash.values() if t.id == own.json["id"])
-    assert (made.tenant, made.scopes) == ("a", frozenset({Scope.MANAGE}))
+def foreign_words(cell: Cell, path: str) -> list[str]:
+    """What this caller must not read, but for what it says itself."""
+    own = SCOPES[cell.caller][0] if cell.caller in SCOPES else None
+    if cell.caller in SCOPES and own is None:
+        return []
+    return [word for owner in OWNERS if owner != own for word in canaries(owner) if word not in path]
 
 
-async def test_only_an_admin_acts_for_the_instance(door: Door) -> None:
-    body = {"id": "all", "kind": "capture", "default": True}
-    assert (await door.ask("POST", "/v1/accounts?tenant=*", "a-all", json=body)).status == 404
-    assert (await door.ask("POST", "/v1/accounts?tenant=*", "admin", json=body)).status == 201
-    unnamed = await door.ask("POST", "/v1/accounts", "admin", json={**body, "id": "other"})
-    assert unnamed.paths == {"?tenant"}
+async def faults_of(population: Population, cell: Cell) -> list[str]:
+    """What is not as declared."""
+    answer, path = await ask(population, cell)
+    told = f"{cell.route.method} {path} by {cell.caller!r}: {answer.status} {answer.body[:200]!r}"
+    faults = [] if answer.status in cell.wanted else [f"{told}, not {sorted(cell.wanted)}"]
+    faults += [f"{told} tells {word!r}" for word in foreign_words(cell, path) if word in answer.text]
+    if cell.which == "foreign" and cell.wanted == {404}:
+        missing, other = await ask(population, Cell(cell.route, cell.caller, "missing"))
+        if _without(answer.body, path) != _without(missing.body, other):
+            faults.append(f"{told}, but {missing.body[:200]!r} where there is none")
+    return faults
+
+
+def _without(body: bytes, path: str) -> bytes:
+    """An answer without what was asked for."""
+    words = re.split(r"[/?=&]", path)[3:]
+    return re.sub(b"|".join(re.escape(word.encode()) for word in words if word), b"", body)
+
+
+async def things_of(population: Population, owner: str) -> list[Any]:
+    """What an owner had from the beginning, as it stands."""
+    found: list[Any] = []
+    for kind in ("messages", "accounts", "credentials"):
+        path = f"/v1/{kind}/{population.things[kind, owner]}"
+        found.append(await population.admin.request("GET", path, query={"tenant": owner}))
+    batches = population.admin.pages(operations.LIST_BATCHES, query={"tenant": owner})
+    return [*found, *[one async for one in batches if one["batch"] == population.things["batches", owner]]]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.tag)
+async def test_every_caller_as_declared(tmp_path: Path, group: Group) -> None:
+    faults: list[str] = []
+    async with populated(tmp_path) as population:
+        before = [await things_of(population, owner) for owner in OWNERS]
+        for cell in cells_of(group):
+            if cell.caller == "suspended" and cell.kind == "tenants":
+                await population.admin.request("POST", "/v1/tenants/gamma/suspend")
+            faults += await faults_of(population, cell)
+        assert [await things_of(population, owner) for owner in OWNERS] == before
+    assert not faults, "\n".join(faults)
+
+
+def test_the_matrix_is_whole() -> None:
+    cells = [cell for group in GROUPS for cell in cells_of(group)]
+    assert len(cells) == len(ROUTES) * len(CALLERS) * len(WHICH)
+    assert {"none", "bad", "expired", "revoked", "alpha", "beta", "alpha reads", "suspended", "admin"} <= set(CALLERS)
+    for caller in CALLERS:  # each is let in somewhere and, but for an admin, kept out somewhere
+        mine = [cell for cell in cells if cell.caller == caller]
+        assert any(cell.is_declared for cell in mine)
+        assert caller in {"admin", "unix"} or not all(cell.is_declared for cell in mine)
+    for route in ROUTES:
+        if "{" in route.path and not any(name in route.path for name in NAMES):
+            assert {404} in [cell.wanted for cell in cells if cell.route is route and cell.which == "foreign"] or (
+                route.access.is_admin
+            )
+
+
+async def test_a_route_that_lets_in_too_many_is_found(tmp_path: Path) -> None:
+    """The control: one that is served to whoever reads, and declared as an admin's."""
+    listing = next(route for route in ROUTES if route.name == "list_messages")
+    async with populated(tmp_path) as population:
+        wrong = Cell(replace(listing, access=Access.ADMIN), "alpha reads", "own")
+        assert await faults_of(population, wrong)
+        answer = await population.ask("unix", "GET", "/v1/messages?tenant=beta")
+        assert any(word in answer.text for word in foreign_words(Cell(listing, "alpha", "own"), "/v1/messages"))
+
+
+def test_scopes_are_those_there_are() -> None:
+    assert {scope for _, scopes in SCOPES.values() for scope in scopes} == set(Scope)
