@@ -50,6 +50,7 @@ _CALLER = web.RequestKey("caller", Caller)
 _STANDING = web.RequestKey("standing", Standing)
 _DIALECT = web.RequestKey("dialect", Dialect)
 _ANONYMOUS = "-"
+_NOTHING = b"{}"
 
 
 def make_app(services: Services) -> web.Application:
@@ -119,6 +120,8 @@ class _Binder:
     async def _read_and_handle(self, route: Route, call: Call) -> web.StreamResponse:
         """With the body, in its turn."""
         request, largest = call.request, self._services.max_body
+        if route.body_may_be_absent and not request.can_read_body:
+            return await self._with_octets(route, call, _NOTHING)
         check_json(request, route.media_types)
         size = declared_size(request, largest, coding_of(request))
         if size <= SMALL_BODY:
@@ -131,6 +134,10 @@ class _Binder:
             octets = await call.request.read()
         else:
             octets = await read_all(call.content, self._services.max_body)
+        return await self._with_octets(route, call, octets)
+
+    @staticmethod
+    async def _with_octets(route: Route, call: Call, octets: bytes) -> web.StreamResponse:
         if route.reads_itself:
             call.octets = octets
             return await route.handler(call)

@@ -155,7 +155,7 @@ def _request_body(route: Route, shapes: Mapping[type, Json]) -> Json:
     else:
         content = {"schema": shapes[route.body], "example": example_of(route.body)}
     also = {media: {"schema": {"type": "string"}, "example": text} for media, text in route.also.items()}
-    return {"required": True, "content": dict.fromkeys(route.media_types, content) | also}
+    return {"required": not route.body_may_be_absent, "content": dict.fromkeys(route.media_types, content) | also}
 
 
 def _query_parameters(query: type[BaseModel]) -> list[Json]:

@@ -164,5 +164,7 @@ def _rejected(error: Rejected) -> Problem:
 
 
 def _pointer(path: str) -> str:
-    """A field's name as a JSON pointer; header fields and pointers stay as they are."""
+    """A field's name as a JSON pointer; header fields and pointers stay as they are, and a key came as a header field."""
+    if path == "idempotency_key":
+        return "Idempotency-Key"
     return f"/{path}" if path.isidentifier() else path

@@ -69,6 +69,13 @@ class Route:
         return self.body is not None or self.media != JSON
 
     @property
+    def body_may_be_absent(self) -> bool:
+        """Whether a request without one says as much as an empty object does: nothing is required of it."""
+        if self.method != "POST" or self.body is None or self.reads_itself:
+            return False
+        return not any(member.is_required() for member in self.body.model_fields.values())
+
+    @property
     def media_types(self) -> tuple[str, ...]:
         """What its body may be sent as."""
         return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media, *self.also)

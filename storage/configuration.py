@@ -231,7 +231,7 @@ def delete_account(owner: str, account: str) -> Work[None]:
     if not (yield from execute("delete_account", {"owner": owner, "account": account})):
         raise NotFound(f"no account {account}")
     if (yield from _exists("is_waited_for", {"first": f"{owner}/{account}/", "end": f"{owner}/{account}0"})):
-        raise Conflict(f"mail waits for account {account}: cancel it, or wait until it is sent")
+        raise Conflict(f"mail waits for account {account}: cancel or reroute it, or wait until it is sent")
     yield from execute("forget_default_account", {"account": account})
     if owner == INSTANCE:
         yield from execute("delete_setting", {"name": DEFAULT_ACCOUNT, "value": account})

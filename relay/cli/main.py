@@ -77,6 +77,9 @@ class Root(click.Group):
         """Run a command and exit."""
         try:
             code = super().main(args, *others, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as fault:
+            click.echo(fault.format_message(), err=True)
+            sys.exit(Exit.USAGE)
         except click.UsageError as fault:
             command = fault.ctx.command_path if fault.ctx else "stagepost"
             _say(command, f"{fault.format_message()} See {command} --help.")

@@ -26,8 +26,8 @@ NARROWEST = 16
 _TRAILING = re.compile(r" +((?:\x1b\[0m)?)$", re.MULTILINE)
 """What rich fills lines up with."""
 _STYLES = {
-    "green": "sent yes captured running ready accepted released delivered enabled active live",
-    "red": "failed expired bounced complained error no exhausted refused stopping",
+    "green": "sent captured running ready accepted released delivered enabled active live",
+    "red": "failed expired bounced complained error exhausted refused stopping",
     "yellow": "deferred held unknown suppressed partial suspended paused starting account_paused",
     "bright_black": "cancelled stopped - revoked disabled",
 }
@@ -37,7 +37,7 @@ _STYLE_OF = {word: style for style, words in _STYLES.items() for word in words.s
 def show_table(titles: Sequence[str], lines: Sequence[Sequence[str]], spare: Sequence[str]) -> None:
     """A table; it says so where there is nothing in it."""
     if not lines:
-        Console(stderr=True).print("There are none.", style="bright_black")
+        _console().print("There are none.", style="bright_black")
         return
     console = _console()
     shown = _fitting(titles, lines, spare, console.width)

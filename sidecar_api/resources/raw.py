@@ -90,9 +90,13 @@ async def submit_raw(call: Call) -> web.Response:
     envelope, fields = _envelope(query, fields)
     content.put_back(rest)
     content.put_back(fields + b"\r\n")
-    accepted = await services.intake.accept(
-        Submission(Source.REST, principal, envelope, content, trace_of(call), _controls(query, key))
-    )
+    submission = Submission(Source.REST, principal, envelope, content, trace_of(call), _controls(query, key))
+    try:
+        accepted = await services.intake.accept(submission)
+    except Rejected as fault:
+        raise Rejected(
+            fault.refusal, fault.detail, path=_place(query, fields, fault.path, services.header_prefix)
+        ) from None
     client_id = query.client_id
     if client_id is None and f"{services.header_prefix}client-id:".lower().encode() in fields.lower():
         client_id = await _client_id(call, principal.tenant, accepted.id)
@@ -106,6 +110,15 @@ async def _client_id(call: Call, tenant: str, message: QueueId) -> str | None:
         return (await call.services.archive.message(tenant, message)).message.client_id
     except NotFound:  # a key has outlived its message
         return None
+
+
+def _place(query: RawQuery, fields: bytes, path: str, prefix: str) -> str:
+    """Where a control that is at fault was said: in the header section, else in the query, where it belongs."""
+    if path not in RawQuery.model_fields:
+        return path
+    name = f"{prefix}{path.replace('_', '-').title()}"
+    in_header = path not in query.model_fields_set and f"{name}:".lower().encode() in fields.lower()
+    return name if in_header else f"?{path}"
 
 
 def _controls(query: RawQuery, key: str | None) -> Controls:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from relay.model.tenant import Scope, SuppressOn, Tenant
 from relay.secrets import token_hash
+from sidecar_api.auth import one_tenant
 from sidecar_api.call import Call, answer, no_content
 from sidecar_api.etags import must_match
 from sidecar_api.resources.tokens import new_token
@@ -46,7 +47,9 @@ async def add_tenant(call: Call) -> web.Response:
 
 async def show_tenant(call: Call) -> web.Response:
     """GET /v1/tenants/{id}."""
-    return answer(200, shapes.tenant_out(await call.services.directory.tenant(call.named())))
+    directory = call.services.directory
+    tenant = await one_tenant(call.caller, call.named(), directory)
+    return answer(200, shapes.tenant_out(await directory.tenant(tenant)))
 
 
 async def change_tenant(call: Call) -> web.Response:

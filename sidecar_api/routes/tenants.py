@@ -35,8 +35,7 @@ GROUP = Group(
             "/v1/tenants/{id}",
             tenants.show_tenant,
             shapes.TenantOut,
-            "Show a tenant",
-            access=Access.ADMIN_READ,
+            "Show a tenant; a tenant's token shows its own",
             query=NoQuery,
         ),
         patch(

@@ -151,3 +151,21 @@ def test_a_token_is_asked_for_unseen(relay: RelayProcess, tmp_path: Path) -> Non
     arguments = ("tenants", "list", "--url", f"http://127.0.0.1:{relay.api_port}")
     code, screen = at_terminal(relay, *arguments, answers=[(": ", token)])
     assert (code, "default" in screen, token in screen) == (0, True, False), screen
+
+
+def test_yes_and_no_are_no_praise_and_no_blame(relay: RelayProcess) -> None:
+    _, screen = at_terminal(relay, "tenants", "show", "default")
+    assert re.search(r"suspended +(\x1b\[[0-9;]*m)?", screen)
+    assert "\x1b[31mno" not in screen
+
+
+def test_what_is_empty_is_said_in_its_place(relay: RelayProcess) -> None:
+    later = relay.cli("send", "-", "--send-at", "+1h", stdin=f"From: a@a.example\nTo: {LONG}\n\nx\n")["id"]
+    _, screen = at_terminal(relay, "messages", "show", "-H", later, lines=100, columns=120)
+    lines = ANSI.sub("", screen).splitlines()
+    assert (lines[0].split()[0], lines[-1]) == ("id", "There are none."), screen
+
+
+def test_a_noun_alone_is_explained(relay: RelayProcess) -> None:
+    code, screen = at_terminal(relay, "queue")
+    assert (code, "\nCommands:\n" in screen) == (64, True), screen

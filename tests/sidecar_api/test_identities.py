@@ -108,3 +108,29 @@ async def test_a_credential_changes_where_it_is_named(door: Whole) -> None:
     await door.admin.request("POST", "/v1/credentials", query={"tenant": "acme"}, json=network)
     assert await status(door.admin, "PATCH", "/v1/credentials/printer", json={"networks": []}) == 422
     assert await status(door.admin, "POST", "/v1/credentials/printer/rotate", json={}) == 409
+
+
+@pytest.mark.parametrize("path", ["/v1/tokens/{token}/rotate", "/v1/credentials/erp/rotate"])
+async def test_a_body_of_which_nothing_is_required_may_be_left_out(door: Whole, path: str) -> None:
+    made = await door.acme.request("POST", "/v1/tokens", json={"name": "t"})
+    await door.acme.request("POST", "/v1/credentials", json={"username": "erp"})
+    path = path.format(token=made["id"])
+    assert await status(door.acme, "POST", path) == 200
+    assert await status(door.acme, "POST", path, json={}) == 200
+    assert await status(door.acme, "POST", path, json=[]) == 422
+    assert await status(door.acme, "POST", "/v1/tokens") == 415
+    document = await door.acme.request("GET", "/openapi.json")
+    required = {
+        name: found["post"]["requestBody"]["required"]
+        for name, found in document["paths"].items()
+        if "requestBody" in found.get("post", {})
+    }
+    assert (required["/v1/tokens/{id}/rotate"], required["/v1/tokens"]) == (False, True)
+
+
+async def test_a_tenant_reads_its_own_settings_and_changes_none(door: Whole) -> None:
+    await door.admin.request("PATCH", "/v1/tenants/acme", json={"limits": {"per_hour": 5}})
+    await door.admin.request("POST", "/v1/tenants", json={"id": "other"})
+    assert (await door.acme.request("GET", "/v1/tenants/acme"))["limits"]["per_hour"] == 5
+    assert await status(door.acme, "GET", "/v1/tenants/other") == 404
+    assert await status(door.acme, "PATCH", "/v1/tenants/acme", json={"limits": {"per_hour": None}}) == 403

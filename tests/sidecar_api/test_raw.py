@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from sidecar_api.client import ApiError
 from tests.sidecar_api.conftest import Answer, Door
+from tests.sidecar_api.whole import whole_door
 
 RAW = b"From: Ann <ann@a.example>\r\nTo: bob@b.example\r\nSubject: Hi\r\n\r\nText\r\n"
 
@@ -131,3 +134,20 @@ async def test_an_idempotency_key(door: Door) -> None:
     again = await send(door, RAW, Idempotency_Key="k")
     assert first.json == again.json
     assert again.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "place"),
+    [
+        ("?account=nope", b"", "?account"),
+        ("?expires_at=2020-01-01T00:00:00Z", b"", "?expires_at"),
+        ("", b"X-Stagepost-Account: nope\n", "X-Stagepost-Account"),
+        ("?account=nope", b"X-Stagepost-Account: nope\n", "?account"),
+        ("", b"X-Stagepost-Nonsense: nope\n", "X-Stagepost-Nonsense"),
+    ],
+)
+async def test_a_fault_is_shown_where_it_was_said(tmp_path: Path, query: str, fields: bytes, place: str) -> None:
+    async with whole_door(tmp_path) as whole:
+        with pytest.raises(ApiError) as caught:
+            await whole.acme.request("POST", f"/v1/messages/raw{query}", body=fields + RAW)
+        assert (caught.value.status, [one.path for one in caught.value.violations]) == (422, [place])

@@ -52,6 +52,7 @@ async def test_fifty_at_once_are_one_message(whole: Whole) -> None:
     assert again["id"] == taken[0]["id"]
     other = await refused(whole.acme, {**MESSAGE, "text": "x"}, **KEY)
     assert (other.status, other.code) == (422, "idempotency_mismatch")
+    assert [one.path for one in other.violations] == ["Idempotency-Key"]
 
 
 async def test_suspend_correct_resume(whole: Whole) -> None:
