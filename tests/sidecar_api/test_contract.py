@@ -180,6 +180,16 @@ def test_there_are_enough_cases() -> None:
     assert len(TRIED) * CASES >= AT_LEAST
 
 
+def test_the_relay_is_confined_to_loopback(surface: Surface) -> None:
+    """With a control: what is at loopback is reached, and refuses."""
+    for name, host, told in (("away", "192.0.2.1", "confined to loopback"), ("here", "127.0.0.1", "refused")):
+        body = {"id": name, "host": host, "port": 1, "tls": "none"}
+        surface.make("/v1/accounts?tenant=default", body, surface.admin)
+        probed = surface.make(f"/v1/accounts/{name}/test?tenant=default", None, surface.admin)
+        assert not probed["ok"]
+        assert told in probed["detail"], probed
+
+
 @pytest.mark.parametrize(
     ("place", "change"),
     [
