@@ -1,7 +1,8 @@
 """Entity tags (RFC 9110 §8.8.3, §13.1): settings are read with one, and changed only as they were read.
 
-A strong tag is made of the answer's octets. A route that is `tagged` in the table has it set, and `If-None-Match` answered,
-by the application; a handler that changes or deletes calls `must_match` with the thing as it stands.
+A strong tag is made of the answer's octets, unless the handler has made one of less: when a token was last used is no setting,
+and keeps nobody from changing it. A route that is `tagged` in the table has it set, and `If-None-Match` answered, by the
+application; a handler that changes or deletes calls `must_match` with the thing as it stands.
 """
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ def tag(request: web.Request, response: web.StreamResponse) -> web.StreamRespons
     """The answer with its tag; 304 where the client has it already."""
     if not isinstance(response, web.Response) or response.status != 200 or not isinstance(response.body, bytes):
         return response
-    current = etag_of(response.body)
-    response.headers[hdrs.ETAG] = current
+    current = response.headers.setdefault(hdrs.ETAG, etag_of(response.body))
     response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
     known = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())) if request.method == hdrs.METH_GET else ""
     if known.strip() == "*" or any(_OF_CODING.sub("", one) == current.strip('"') for _, one in _TAG.findall(known)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from aiohttp import web
+import orjson
+from aiohttp import hdrs, web
 
 from relay.clock import Clock
 from relay.errors import Invalid, NotFound, Violation
@@ -13,7 +14,7 @@ from relay.model.tenant import Scope, Token
 from relay.secrets import generate_token, token_hash
 from sidecar_api.auth import existing_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content
-from sidecar_api.etags import must_match
+from sidecar_api.etags import etag_of, must_match
 from sidecar_api.problems import ProblemError
 from sidecar_api.schemas import tokens as shapes
 from sidecar_api.schemas.queries import TenantQuery
@@ -47,7 +48,16 @@ def _check(call: Call, scopes: frozenset[Scope], expires_at: int | None) -> None
 
 async def show_token(call: Call) -> web.Response:
     """GET /v1/tokens/{id}."""
-    return answer(200, shapes.token_out(await _token(call)))
+    return _shown(await _token(call))
+
+
+def _shown(token: Token) -> web.Response:
+    return answer(200, shapes.token_out(token), {hdrs.ETAG: etag_of(orjson.dumps(_settings(token)))})
+
+
+def _settings(token: Token) -> dict[str, object]:
+    """What can be changed by somebody who has read it before: not when it was last used."""
+    return {name: value for name, value in shapes.token_out(token).items() if name != "last_used_at"}
 
 
 async def change_token(call: Call) -> web.Response:
@@ -55,12 +65,12 @@ async def change_token(call: Call) -> web.Response:
     wanted = call.given(shapes.TokenPatch)
 
     def change(token: Token) -> Token:
-        must_match(call.request, shapes.token_out(token))
+        must_match(call.request, _settings(token))
         changed = wanted.apply_to(token)
         _check(call, changed.scopes, changed.expires_at if changed.expires_at != token.expires_at else None)
         return changed
 
-    return answer(200, shapes.token_out(await _change(call, change)))
+    return _shown(await _change(call, change))
 
 
 async def _token(call: Call) -> Token:

@@ -139,3 +139,10 @@ def test_a_wrong_command_line_is_one_line_and_64(arguments: list[str], expected:
 )
 def test_exit_codes_of_the_api(status: int, code: int) -> None:
     assert exit_of_status(status) == code
+
+
+def test_what_was_meant_is_guessed() -> None:
+    done = CliRunner().invoke(root, ["message", "list"])
+    assert (done.exit_code, "Did you mean 'messages'?" in done.stderr) == (Exit.USAGE, True)
+    done = CliRunner().invoke(root, ["xyzzy"])
+    assert (done.exit_code, "Did you mean" in done.stderr) == (Exit.USAGE, False)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from relay.clock import HOUR, MINUTE
@@ -134,3 +135,20 @@ async def test_a_tenant_reads_its_own_settings_and_changes_none(door: Whole) -> 
     assert (await door.acme.request("GET", "/v1/tenants/acme"))["limits"]["per_hour"] == 5
     assert await status(door.acme, "GET", "/v1/tenants/other") == 404
     assert await status(door.acme, "PATCH", "/v1/tenants/acme", json={"limits": {"per_hour": None}}) == 403
+
+
+async def test_a_token_that_is_used_can_be_changed_as_it_was_read(door: Whole) -> None:
+    made = await door.admin.request("POST", "/v1/tokens", json={"name": "t", "tenant": "acme"})
+    path, tags = f"/v1/tokens/{made['id']}", []
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {made['token']}"}) as session:
+        for _ in range(2):
+            async with session.get(door.url + path) as answer:
+                tags.append(answer.headers["ETag"])
+                used = (await answer.json())["last_used_at"]
+            await door.core.store.note_uses()
+        assert used is not None
+        for name, wanted in (("new", 200), ("newer", 412)):
+            async with session.patch(door.url + path, json={"name": name}, headers={"If-Match": tags[0]}) as answer:
+                assert answer.status == wanted
+                tags.append(answer.headers["ETag"])
+    assert tags[0] == tags[1] != tags[2] == tags[3]
