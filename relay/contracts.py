@@ -393,6 +393,7 @@ class CommandFilter:
 
     tenant: str | None = None
     operation: str | None = None
+    actor: str | None = None
     since: int | None = None
     until: int | None = None
     before: int | None = None

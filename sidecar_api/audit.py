@@ -38,7 +38,7 @@ async def record(route: Route, call: Call, status: int) -> None:
         request_id=call.request_id,
         operation=route.name,
         method=request.method,
-        path=request.path,
+        path=request.path_qs,
         status=status,
         body=_body_of(call),
     )

@@ -1,8 +1,8 @@
 """Entity tags (RFC 9110 §8.8.3, §13.1): settings are read with one, and changed only as they were read.
 
 A strong tag is made of the answer's octets, unless the handler has made one of less: when a token was last used is no
-setting, and keeps nobody from changing it. A route that is `tagged` in the table has it set, and `If-None-Match` answered, by
-the application; a handler that changes or deletes calls `must_match` with the thing as it stands.
+setting, and keeps nobody from changing it. A route that is `tagged` in the table has it set, and `If-None-Match`
+answered, by the application; a handler that changes or deletes calls `must_match` with the thing as it stands.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ class CommandLog:
         values = {
             "tenant": wanted.tenant,
             "operation": wanted.operation,
+            "actor": wanted.actor,
             "since": wanted.since,
             "until": wanted.until,
             "before": NEWEST if wanted.before is None else wanted.before,

@@ -32,6 +32,7 @@ def filter_options(function: Any) -> Any:
     for option in (
         click.option("--until", metavar="TIME", help="Before it."),
         click.option("--since", metavar="TIME", help="At or after it (RFC 3339)."),
+        click.option("--actor", metavar="TOKEN", shell_complete=completion.tokens, help="By this token, or local."),
         click.option("--operation", metavar="NAME", help="As change_account; openapi names them all."),
         click.option("--tenant", metavar="TENANT", shell_complete=completion.tenants, help="For this tenant."),
     ):

@@ -20,6 +20,7 @@ class Command:
     """As the description of the API calls it."""
     method: str
     path: str
+    """With its query, which says for whom, or up to when."""
     status: int
     body: str | None = None
     sequence: int = 0

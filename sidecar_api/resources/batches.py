@@ -20,7 +20,7 @@ from relay.intake.submission import Principal, Trace
 from sidecar_api.bodies import read_json
 from sidecar_api.call import Call, answer
 from sidecar_api.problems import RETRY_AFTER, UNEXPECTED, ProblemError, problem_of
-from sidecar_api.resources.submissions import accept, idempotency_key, principal_of, trace_of
+from sidecar_api.resources.submissions import REPLAYED, accept, idempotency_key, principal_of, trace_of
 from sidecar_api.schemas.batches import BatchIn, LooseBatch
 from sidecar_api.schemas.fields import Reading
 from sidecar_api.schemas.merge import MergeRecipientIn, TemplateIn, merged
@@ -46,7 +46,9 @@ async def submit_batch(call: Call) -> web.Response:
     if all(item["status"] == 503 for item in items):
         first = items[0]["problem"]
         raise ProblemError(503, first["code"], first["detail"], {"Retry-After": RETRY_AFTER})
-    return answer(202 if accepted == len(items) else 207, BatchOut(accepted=accepted, items=items))
+    replayed = accepted > 0 and all(item.get("replayed") for item in items if item["status"] == 202)
+    headers = REPLAYED if replayed else None
+    return answer(202 if accepted == len(items) else 207, BatchOut(accepted=accepted, items=items), headers)
 
 
 def _read(octets: bytes, reading: Reading) -> tuple[list[MessageIn | Invalid], Defaults]:

@@ -192,10 +192,17 @@ class CommandsQuery(TenantQuery):
     """Filters, all of which must hold; `operation` as this description calls it."""
 
     operation: _Operation | None = None
+    """What was done."""
+    actor: Annotated[Identifier, BeforeValidator(_one)] | None = None
+    """By this token, or `local` for the command line."""
     since: TimeIn | None = None
+    """At or after."""
     until: TimeIn | None = None
+    """Before."""
     cursor: _Sequence | None = None
+    """The `next_cursor` of the page before."""
     limit: _Limit = DEFAULT_PAGE
+    """Of a page."""
 
 
 class EventsQuery(TenantQuery):

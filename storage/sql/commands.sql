@@ -10,6 +10,7 @@ WHERE sequence < CAST(:before AS BIGINT)
     AND (CAST(:since AS BIGINT) IS NULL OR at >= :since)
     AND (CAST(:until AS BIGINT) IS NULL OR at < :until)
     AND (CAST(:operation AS TEXT) IS NULL OR operation = :operation)
+    AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
 ORDER BY sequence DESC LIMIT CAST(:count AS BIGINT);
 
 -- commands_of_tenant: a tenant's
@@ -19,6 +20,7 @@ WHERE tenant_id = :tenant
     AND (CAST(:since AS BIGINT) IS NULL OR at >= :since)
     AND (CAST(:until AS BIGINT) IS NULL OR at < :until)
     AND (CAST(:operation AS TEXT) IS NULL OR operation = :operation)
+    AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
 ORDER BY sequence DESC LIMIT CAST(:count AS BIGINT);
 
 -- delete_commands: some of the oldest, as far as they are from before a time

@@ -162,7 +162,7 @@ async def populated(directory: Path) -> AsyncIterator[Population]:
 
 
 async def _give_tokens(population: Population) -> None:
-    """To every kind of caller; those of the revoked and the expired were good once."""
+    """To every kind of caller; the revoked one was good once."""
     directory, clock = population.whole.core.store.directory, population.whole.core.clock
     for caller, (tenant, scopes) in {**SCOPES, "revoked": SCOPES["alpha"]}.items():
         body = {"name": caller, "tenant": tenant, "scopes": [str(scope) for scope in scopes]}

@@ -73,6 +73,10 @@ async def test_pages_filters_export_and_purge(door: Whole) -> None:
     second = await door.admin.request("GET", "/v1/commands", query={**query, "cursor": first["next_cursor"]})
     paths = [one["body"]["username"] for one in first["items"] + second["items"]]
     assert paths == ["u6", "u5", "u4", "u3", "u2", "u1"]
+    token = first["items"][0]["actor"]
+    for actor, count in ((token, 7), ("local", 1), ("nobody", 0)):
+        by_actor = await door.admin.request("GET", "/v1/commands", query={"actor": actor})
+        assert len(by_actor["items"]) == count
     octets = b"".join([piece async for piece in door.admin.stream(operations.EXPORT_COMMANDS)])
     lines = [orjson.loads(line) for line in octets.splitlines()]
     assert [one["sequence"] for one in lines] == sorted((one["sequence"] for one in lines), reverse=True)
@@ -81,7 +85,7 @@ async def test_pages_filters_export_and_purge(door: Whole) -> None:
     purged = await door.admin.request("DELETE", "/v1/commands", query={"before": "+1s"})
     assert purged == {"removed": 8}
     [left] = (await door.admin.request("GET", "/v1/commands"))["items"]
-    assert left["operation"] == "purge_commands"
+    assert (left["operation"], left["path"]) == ("purge_commands", "/v1/commands?before=%2B1s")
 
 
 def test_masking_reaches_every_depth() -> None:

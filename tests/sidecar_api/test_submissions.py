@@ -257,6 +257,7 @@ async def test_a_batch_accepts_at_the_same_time_and_replays_by_item(door: Door) 
     assert first.status == again.status == 202
     assert [i["id"] for i in first.json["items"]] == [i["id"] for i in again.json["items"]]
     assert all(item["replayed"] for item in again.json["items"])
+    assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
     assert len(door.intake.submissions) == 100
 
 
