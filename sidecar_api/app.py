@@ -64,7 +64,10 @@ def make_app(services: Services) -> web.Application:
     app.on_shutdown.append(_end_streams)
     binder = _Binder(services)
     for route in (route for group in groups for route in group.routes):
-        app.router.add_route(route.method, route.path, binder.bind(route), name=route.name, expect_handler=_expect)
+        handle = binder.bind(route)
+        app.router.add_route(route.method, route.path, handle, name=route.name, expect_handler=_expect)
+        if route.has_head:
+            app.router.add_route(hdrs.METH_HEAD, route.path, handle, expect_handler=_expect)
     return app
 
 

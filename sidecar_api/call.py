@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from relay.errors import NotFound
@@ -87,7 +87,8 @@ async def stream(call: Call, pieces: AsyncIterable[bytes], headers: Mapping[str,
     response = web.StreamResponse(headers=headers)
     with contextlib.suppress(ConnectionError):
         await response.prepare(call.request)
-        async for piece in pieces:
-            await response.write(piece)
+        if call.request.method != hdrs.METH_HEAD:
+            async for piece in pieces:
+                await response.write(piece)
         await response.write_eof()
     return response

@@ -29,6 +29,7 @@ same answer, with `Idempotent-Replayed: true`.
 
 **Requests** may be compressed (`Content-Encoding: gzip` or `deflate`); answers are, to who asks by `Accept-Encoding`. Where
 a limit of requests is set, `RateLimit` says what is left of it. `X-Request-ID` goes through to the answer and the log.
+HEAD answers as GET does, without the body.
 """
 
 _TEXT: Json = {"type": "string"}

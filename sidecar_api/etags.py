@@ -50,7 +50,8 @@ def tag(request: web.Request, response: web.StreamResponse) -> web.StreamRespons
         return response
     current = response.headers.setdefault(hdrs.ETAG, etag_of(response.body))
     response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
-    known = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())) if request.method == hdrs.METH_GET else ""
+    asked = request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
+    known = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ())) if asked else ""
     if known.strip() == "*" or any(_OF_CODING.sub("", one) == current.strip('"') for _, one in _TAG.findall(known)):
         return web.Response(status=304, headers={hdrs.ETAG: current, hdrs.CACHE_CONTROL: "private, no-cache"})
     return response

@@ -81,6 +81,11 @@ class Route:
         return (MERGE_PATCH, JSON) if self.method == "PATCH" else (self.media, *self.also)
 
     @property
+    def has_head(self) -> bool:
+        """Whether HEAD answers as GET does, without the body (RFC 9110 §9.3.2): all that end."""
+        return self.method == "GET" and EVENT_STREAM not in self.answers.values()
+
+    @property
     def audited(self) -> bool:
         """Whether the command log tells of it: what changes something, but for mail, of which events tell."""
         return self.method != "GET" and not self.idempotent and not self.hands_in

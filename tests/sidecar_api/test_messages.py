@@ -138,7 +138,7 @@ async def test_problems_of_http_itself(door: Door, method: str, path: str, statu
     assert answer.json["request_id"] == answer.headers["X-Request-ID"]
     check(ProblemOut, answer.json)
     if status == 405:
-        assert answer.headers["Allow"] == "GET,POST"
+        assert answer.headers["Allow"] == "GET,HEAD,POST"
 
 
 @pytest.mark.parametrize(

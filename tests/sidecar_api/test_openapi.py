@@ -6,6 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sidecar_api import routes
@@ -29,13 +30,29 @@ def test_no_group_is_left_out() -> None:
 
 
 async def test_the_router_serves_exactly_the_table() -> None:
-    assert served() == {(route.method, route.path) for route in ROUTES}
+    heads = {("HEAD", route.path) for route in ROUTES if route.has_head}
+    assert served() == {(route.method, route.path) for route in ROUTES} | heads
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/metrics", "/v1/messages", "/v1/accounts/main", "/docs", "/v1/commands/export"]
+)
+async def test_head_answers_as_get_does_without_the_body(door: Door, path: str) -> None:
+    get, head = await door.ask("GET", path), await door.ask("HEAD", path)
+    apart = {"Date", "X-Request-ID", "Content-Length", "Transfer-Encoding"}
+    assert (head.status, head.body) == (200, b"")
+    assert get.status == 200
+    assert {n: v for n, v in head.headers.items() if n not in apart} == {
+        n: v for n, v in get.headers.items() if n not in apart
+    }
+    assert (await door.ask("HEAD", "/v1/messages", "bad")).status == 401
+    assert (await door.ask("HEAD", "/v1/tokens/x/rotate")).status == 405
 
 
 async def test_the_description_holds_exactly_the_table(door: Door) -> None:
     document = (await door.ask("GET", "/openapi.json", None)).json
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert described == served()
+    assert described == {(method, path) for method, path in served() if method != "HEAD"}
     assert document["openapi"] == "3.1.0"
     assert document["info"]["version"] == "1.2.3"
 
