@@ -60,7 +60,7 @@ async def test_every_fault_is_a_problem_that_names_its_place(
     _is_problem(answer, status, code)
     assert {one["path"] for one in answer.json.get("violations", [])} == places
     if status == 405:
-        assert answer.headers["Allow"] == "GET,POST"
+        assert answer.headers["Allow"] == "GET,HEAD,POST"
 
 
 @pytest.mark.parametrize("refusal", [one for one in Refusal if one.http_status in {429, 503}], ids=str)
