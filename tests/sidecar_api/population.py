@@ -140,10 +140,10 @@ class Population:
 
 
 @contextlib.asynccontextmanager
-async def populated(directory: Path) -> AsyncIterator[Population]:
-    """The door, open; one thing of each kind for each owner."""
+async def populated(directory: Path, url: str | None = None) -> AsyncIterator[Population]:
+    """The door, open, on SQLite or the store at the URL; one thing of each kind for each owner."""
     async with (
-        whole_door(directory) as whole,
+        whole_door(directory, url=url) as whole,
         aiohttp.ClientSession() as session,
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(directory / "s"))) as local,
     ):

@@ -33,6 +33,7 @@ from tests.sidecar_api.population import (
     numbered,
     populated,
 )
+from tests.support import postgres
 
 WHICH = ("own", "foreign", "missing")
 RAW = b"From: a@a.example\nTo: b@b.example\n\nx\n"
@@ -184,15 +185,31 @@ async def things_of(population: Population, owner: str) -> list[Any]:
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.tag)
 async def test_every_caller_as_declared(tmp_path: Path, group: Group) -> None:
+    assert not (faults := await faults_in(tmp_path, group)), "\n".join(faults)
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.tag)
+async def test_every_caller_as_declared_on_postgres(tmp_path: Path, group: Group) -> None:
+    url = postgres.new_database()
+    try:
+        assert not (faults := await faults_in(tmp_path, group, url)), "\n".join(faults)
+    finally:
+        postgres.drop_database(url)
+
+
+async def faults_in(directory: Path, group: Group, url: str | None = None) -> list[str]:
+    """Of all cells of a resource; what was there from the beginning is as it was."""
     faults: list[str] = []
-    async with populated(tmp_path) as population:
+    async with populated(directory, url) as population:
         before = [await things_of(population, owner) for owner in OWNERS]
         for cell in cells_of(group):
             if cell.caller == "suspended" and cell.kind == "tenants":
                 await population.admin.request("POST", "/v1/tenants/gamma/suspend")
             faults += await faults_of(population, cell)
         assert [await things_of(population, owner) for owner in OWNERS] == before
-    assert not faults, "\n".join(faults)
+    return faults
 
 
 def test_the_matrix_is_whole() -> None:
