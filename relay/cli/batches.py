@@ -54,4 +54,4 @@ def resume(session: Session, batch: str, tenant: str | None) -> None:
 
 def _show_list(found: Any) -> None:
     show_rows(found["items"], COLUMNS)
-    say_more(found)
+    say_more(found["next_cursor"])

@@ -76,4 +76,4 @@ def purge(session: Session, before: str, yes: bool) -> None:
 
 def _show_list(found: Any) -> None:
     show_rows(found["items"], COLUMNS, spare=SPARE)
-    say_more(found)
+    say_more(found["next_cursor"])

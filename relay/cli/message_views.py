@@ -58,7 +58,7 @@ def listed(message: Any) -> dict[str, Any]:
 def show_list(found: Any) -> None:
     """Messages, and that there are more."""
     show_rows(map(listed, found["items"]), COLUMNS, spare=SPARE)
-    say_more(found)
+    say_more(found["next_cursor"])
 
 
 def show_one(found: Any) -> None:

@@ -10,8 +10,8 @@ from relay.cli import completion, message_views
 from relay.cli.acts import VERBS
 from relay.cli.commands import Noun, verb
 from relay.cli.exits import Exit, Failure
-from relay.cli.options import Paging, paging_options, tenant_option
-from relay.cli.output import show_csv, show_rows
+from relay.cli.options import Paging, paging_options, say_more, tenant_option
+from relay.cli.output import csv_writer, show_rows
 from relay.cli.session import Session
 from sidecar_api import operations
 
@@ -48,12 +48,15 @@ def list_(session: Session, /, states: tuple[str, ...], as_csv: bool, **given: A
     """Messages, newest first."""
     if as_csv and session.as_json:
         raise click.UsageError("--csv and --json exclude each other.")
-    paging = Paging.of(given)
-    found = paging.collect(session, operations.LIST_MESSAGES, query={**given, "state": states})
+    paging, query = Paging.of(given), {**given, "state": states}
     if as_csv:
-        show_csv(map(message_views.listed, found["items"]), message_views.CSV)
+        write = csv_writer(message_views.CSV)
+        rest = paging.each_page(
+            session, operations.LIST_MESSAGES, query=query, take=lambda page: write(map(message_views.listed, page))
+        )
+        say_more(rest)
     else:
-        session.show(found, message_views.show_list)
+        session.show(paging.collect(session, operations.LIST_MESSAGES, query=query), message_views.show_list)
 
 
 @command.command("show")

@@ -76,17 +76,31 @@ class Paging:
 
     def collect(self, session: Session, listing: Listing[T, Item], *ids: str, query: Query) -> dict[str, Any]:
         """The items, and the cursor of what was left."""
+        items: list[Any] = []
+        cursor = self.each_page(session, listing, *ids, query=query, take=items.extend)
+        return {"items": items, "next_cursor": cursor}
 
-        async def pages(api: Client) -> dict[str, Any]:
-            items: list[Any] = []
-            cursor = self.cursor
+    def each_page(
+        self,
+        session: Session,
+        listing: Listing[T, Item],
+        *ids: str,
+        query: Query,
+        take: Callable[[list[Any]], object],
+    ) -> str | None:
+        """Have a page after the other taken, so that none is kept; the cursor of what was left."""
+
+        async def pages(api: Client) -> str | None:
+            taken = 0
+            cursor: str | None = self.cursor
             while True:
-                size = PAGE if self.limit is None else min(PAGE, self.limit - len(items))
+                size = PAGE if self.limit is None else min(PAGE, self.limit - taken)
                 page: Any = await api.call(listing, *ids, query={**dict(query), "cursor": cursor, "limit": size})
-                items += page["items"]
+                take(page["items"])
+                taken += len(page["items"])
                 cursor = page["next_cursor"]
-                if cursor is None or (self.limit is not None and len(items) >= self.limit):
-                    return {"items": items, "next_cursor": cursor}
+                if cursor is None or (self.limit is not None and taken >= self.limit):
+                    return cursor
 
         return session.run(pages)
 
@@ -101,7 +115,7 @@ def paging_options(function: F) -> F:
     return limit(everything(cursor(function)))
 
 
-def say_more(found: Any) -> None:
+def say_more(cursor: str | None) -> None:
     """That a list goes on, and how to see the rest."""
-    if found["next_cursor"]:
-        click.echo(f"More: --cursor {found['next_cursor']}, or --all", err=not sys.stdout.isatty())
+    if cursor:
+        click.echo(f"More: --cursor {cursor}, or --all", err=not sys.stdout.isatty())

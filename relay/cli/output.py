@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -37,14 +37,20 @@ def show_facts(facts: Mapping[str, Any]) -> None:
         click.echo(f"{name:<{width}}  {value}".rstrip())
 
 
-def show_csv(rows: Iterable[Mapping[str, Any]], columns: Columns) -> None:
-    """Comma-separated values (RFC 4180) under the API's names, whole; a list in one cell is separated by spaces."""
+def csv_writer(columns: Columns) -> Callable[[Iterable[Mapping[str, Any]]], None]:
+    """Writes comma-separated values (RFC 4180), whole, the API's names before the first; a list in one cell is separated by
+    spaces."""
     import csv
 
     writer = csv.writer(sys.stdout)
-    writer.writerow(columns.values())
-    for row in rows:
-        writer.writerow([_as_cell(pick(row, path)) for path in columns.values()])
+    names = [list(columns.values())]
+
+    def write(rows: Iterable[Mapping[str, Any]]) -> None:
+        if names:
+            writer.writerow(names.pop())
+        writer.writerows([_as_cell(pick(row, path)) for path in columns.values()] for row in rows)
+
+    return write
 
 
 def clean(text: str) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +47,7 @@ def show_table(titles: Sequence[str], lines: Sequence[Sequence[str]], spare: Seq
         return
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in shown:
-        longest = max(len(line[index]) for line in lines)
+        longest = max(cell_len(line[index]) for line in lines)
         folds = longest > NARROWEST and not _is_rigid([line[index] for line in lines])
         narrowest = max(NARROWEST, len(titles[index])) if folds else None
         table.add_column(titles[index], overflow="fold", no_wrap=not folds, min_width=narrowest)
@@ -89,7 +90,7 @@ def _width(columns: Sequence[int], titles: Sequence[str], lines: Sequence[Sequen
 
 
 def _least(title: str, cells: Sequence[str]) -> int:
-    longest = max(len(title), *map(len, cells))
+    longest = max(len(title), *map(cell_len, cells))
     return longest if _is_rigid(cells) else min(longest, max(NARROWEST, len(title)))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
+import json
 import smtplib
 from pathlib import Path
 from zlib import crc32
@@ -289,6 +292,32 @@ def test_acts_on_one_message_and_on_many(instance: Instance, tenant: str, tmp_pa
     assert instance.run("messages", "delete", ids[0], *of).code == 0
     assert instance.run("messages", "show", ids[0], *of).code == Exit.FAILED
     assert instance.json("messages", "delete", *of, "--state", "cancelled", "--yes")["changed"] == 2
+
+
+def test_csv_is_whole_and_says_where_it_ends(instance: Instance, tenant: str) -> None:
+    instance.json("accounts", "add", "keep", "--tenant", tenant, "--kind", "capture", "--default")
+    mail = {
+        "from": "a@a.example",
+        "to": ["b@b.example", "c@c.example"],
+        "text": "x",
+        "tags": ["x", "y"],
+        "send_at": "+1h",
+    }
+    batch = json.dumps({"messages": [{**mail, "client_id": f'"{number}", so'} for number in range(120)]})
+    instance.json("messages", "submit-batch", "-", "--tenant", tenant, stdin=batch)
+    done = instance.run("messages", "list", "--tenant", tenant, "--csv", "--all")
+    rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
+    assert (done.code, done.err, len(rows)) == (0, "", 120)
+    assert {row["client_id"] for row in rows} == {f'"{number}", so' for number in range(120)}
+    assert (rows[0]["to"], rows[0]["tags"], rows[0]["batch"]) == ("b@b.example c@c.example", "x y", "")
+    part = instance.run("messages", "list", "--tenant", tenant, "--csv", "--limit", "110")
+    assert (len(part.out.splitlines()), part.err.split()[0]) == (111, "More:")
+    rest = instance.run("messages", "list", "--tenant", tenant, "--csv", "--cursor", part.err.split()[2].rstrip(","))
+    assert len(rest.out.splitlines()) == 11
+    none = instance.run("messages", "list", "--tenant", tenant, "--csv", "--state", "sent")
+    assert none.out.splitlines() == [done.out.splitlines()[0]]
+    wrong = instance.run("messages", "list", "--tenant", "nobody", "--csv")
+    assert (wrong.code, wrong.out) == (Exit.FAILED, "")
 
 
 def test_suppressions(instance: Instance, tenant: str, tmp_path: Path) -> None:

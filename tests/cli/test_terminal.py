@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from tests.support.relay_process import STAGEPOST, RelayProcess, relay_directory
 
@@ -169,3 +170,13 @@ def test_what_is_empty_is_said_in_its_place(relay: RelayProcess) -> None:
 def test_a_noun_alone_is_explained(relay: RelayProcess) -> None:
     code, screen = at_terminal(relay, "queue")
     assert (code, "\nCommands:\n" in screen) == (64, True), screen
+
+
+def test_wide_characters_take_two_columns(relay: RelayProcess) -> None:
+    for number in range(2):
+        relay.cli("tenants", "add", f"wide{number}", "--name", "東京郵便局" * 2)
+    _, screen = at_terminal(relay, "tenants", "list", columns=80)
+    lines = ANSI.sub("", screen).splitlines()
+    assert max(map(cell_len, lines)) <= 80, screen
+    assert lines[0].split() == ["Tenant", "Name", "Default", "account", "Suspended"], "what is spare goes"
+    assert screen.count("東京郵便局") == 4, screen
