@@ -118,7 +118,8 @@ async def ask(population: Population, cell: Cell) -> tuple[Answer, str]:
     whose = {"own": owner, "foreign": "beta" if owner != "beta" else "alpha", "missing": MISSING}[cell.which]
     path, query = route.path, [QUERIES[route.name]] if route.name in QUERIES else []
     if cell.kind is not None:
-        thing = MISSING if whose == MISSING else await _thing(population, cell, cell.kind, whose)
+        own = population.things[cell.kind, owner]
+        thing = f"{own}x" if whose == MISSING else await _thing(population, cell, cell.kind, whose)
         path = re.sub(r"\{\w+\}", thing, path, count=1)
         if cell.names_tenant and cell.caller in SCOPES and cell.tenant is None:
             query.append(f"tenant={owner}")
