@@ -175,13 +175,19 @@ def _without(body: bytes, path: str) -> bytes:
 
 
 async def things_of(population: Population, owner: str) -> list[Any]:
-    """What an owner had from the beginning, as it stands."""
+    """What an owner had from the beginning, as it stands, but for what its own callers do to all of its mail."""
     found: list[Any] = []
     for kind in ("messages", "accounts", "credentials"):
         path = f"/v1/{kind}/{population.things[kind, owner]}"
-        found.append(await population.admin.request("GET", path, query={"tenant": owner}))
+        thing = await population.admin.request("GET", path, query={"tenant": owner})
+        found.append({name: value for name, value in thing.items() if name != "suspended"})
+    return found
+
+
+async def batch_of(population: Population, owner: str) -> list[Any]:
+    """A batch of an owner's, as it stands."""
     batches = population.admin.pages(operations.LIST_BATCHES, query={"tenant": owner})
-    return [*found, *[one async for one in batches if one["batch"] == population.things["batches", owner]]]
+    return [one async for one in batches if one["batch"] == population.things["batches", owner]]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.tag)
@@ -211,6 +217,14 @@ async def faults_in(directory: Path, group: Group, url: str | None = None) -> li
             faults += await faults_of(population, cell)
         assert [await things_of(population, owner) for owner in OWNERS] == before
     return faults
+
+
+async def test_a_batch_is_a_name_within_a_tenant(tmp_path: Path) -> None:
+    async with populated(tmp_path) as population:
+        before = await batch_of(population, "beta")
+        answer = await population.ask("alpha", "POST", f"/v1/batches/{population.things['batches', 'beta']}/resume")
+        assert (answer.status, await batch_of(population, "beta")) == (200, before)
+        assert before[0]["suspended"]
 
 
 def test_the_matrix_is_whole() -> None:
