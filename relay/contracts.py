@@ -393,11 +393,11 @@ class CommandFilter:
 
     tenant: str | None = None
     operation: str | None = None
-    actor: str | None = None
     since: int | None = None
     until: int | None = None
     before: int | None = None
     limit: int = 50
+    actor: str | None = None
 
 
 class CommandLog(Protocol):

@@ -31,7 +31,7 @@ async def list_commands(call: Call) -> web.Response:
 async def _wanted(call: Call) -> CommandFilter:
     query = call.asked(CommandsQuery)
     tenant = await tenant_or_any(call.caller, query.tenant, call.services.directory)
-    return CommandFilter(tenant, query.operation, query.actor, query.since, query.until, query.cursor)
+    return CommandFilter(tenant, query.operation, query.since, query.until, query.cursor, actor=query.actor)
 
 
 async def export_commands(call: Call) -> web.StreamResponse:
