@@ -112,6 +112,8 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002  # aiohttp's signature
     ) -> web.StreamResponse:
         """What is no valid HTTP, as a problem; aiohttp would log a traceback and answer in plain text."""
+        if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
+            raise exc  # the client has gone: there is nobody to answer, and nobody is at fault
         if status == 500:
             log.error("a request failed unexpectedly", exc_info=exc)
         if request.writer.output_size > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from aiohttp import web
 from sidecar_api.app import make_app
 from sidecar_api.bodies import BodyMemory
 from sidecar_api.site import Patience, Site, start_site
-from tests.sidecar_api.conftest import filled_directory, listening, services_of
+from tests.sidecar_api.conftest import Door, filled_directory, listening, services_of
 from tests.sidecar_api.memory import Archive, RecordingIntake
 
 BRIEF = Patience(request=0.2, idle=5, look=0.05, min_rate=10_000)
@@ -177,3 +178,22 @@ async def test_who_gives_up_waiting_lets_the_next_one_in() -> None:
         large.cancel()
         await asyncio.wait_for(small, 5)
         assert entered.is_set()
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"), [("/v1/messages", "application/json"), ("/v1/messages/raw", "message/rfc822")]
+)
+@pytest.mark.parametrize("begun", [b"", b"From: a@a.example\r\n"])
+async def test_a_client_that_goes_away_is_no_fault_of_ours(
+    door: Door, caplog: pytest.LogCaptureFixture, path: str, media_type: str, begun: bytes
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-all\r\nContent-Type: {media_type}\r\n"
+    writer.write(head.encode() + b"Content-Length: 1000\r\n\r\n" + begun)
+    await writer.drain()
+    assert (await door.ask("GET", "/health/live")).status == 200  # the other one is in its handler by now
+    writer.close()
+    await writer.wait_closed()
+    for _ in range(3):
+        assert (await door.ask("GET", "/health/live")).status == 200
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
