@@ -31,9 +31,6 @@ class Wire:
         self.holds: list[asyncio.Event] = []
         self.writes = 0
 
-    async def equip(self) -> None:
-        await self._database.equip()
-
     async def write(self, work: Work[T]) -> T:
         self.writes += 1
         if self.holds:
