@@ -115,6 +115,10 @@ class Population:
         await self.admin.request("POST", f"/v1/batches/{name}/suspend", query={"tenant": owner})
         return name
 
+    async def _make_suppressions(self, owner: str) -> str:
+        body = {"address": f"{self.name(owner)}@example.com", "note": f"canary-{owner}-note"}
+        return str((await self._add("/v1/suppressions", owner, body))["address"])
+
     async def _make_tenants(self, owner: str) -> str:
         """One like it, without mail."""
         return str((await self.admin.request("POST", "/v1/tenants", json={"id": self.name(owner)}))["id"])
@@ -154,7 +158,7 @@ async def populated(directory: Path, url: str | None = None) -> AsyncIterator[Po
         for owner in OWNERS:
             await whole.admin.request("POST", "/v1/tenants", json={"id": owner, "name": f"canary-{owner}-tenant"})
             population.things["tenants", owner] = owner
-            for kind in ("messages", "accounts", "credentials", "tokens", "batches"):
+            for kind in ("messages", "accounts", "credentials", "tokens", "batches", "suppressions"):
                 population.things[kind, owner] = await population.make(kind, owner)
         await whole.admin.request("POST", "/v1/tenants/gamma/suspend")
         await _give_tokens(population)
