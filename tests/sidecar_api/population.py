@@ -134,7 +134,7 @@ class Population:
         if body is not None:
             headers["Content-Type"] = media
         if caller in self.secrets:
-            headers["Authorization"] = f"Bearer {self.secrets[caller]}"
+            headers |= {"Authorization": f"Bearer {self.secrets[caller]}", "X-API-Token": self.secrets[caller]}
         session, base = (self.local, "http://relay") if caller == "unix" else (self.session, self.whole.url)
         async with session.request(method, base + path, data=body, headers=headers) as response:
             endless = response.content_type == "text/event-stream"

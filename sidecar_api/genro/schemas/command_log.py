@@ -79,7 +79,7 @@ class GenroReplaysOut(TypedDict):
 
 def endpoint_of(command: Command) -> str:
     """What clients tell commands by."""
-    return f"{command.method} {command.path}"
+    return f"{command.method} {command.path.partition('?')[0]}"
 
 
 def _payload(command: Command) -> Any:
