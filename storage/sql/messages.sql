@@ -89,16 +89,17 @@ SELECT
     message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript
 FROM given;
 
+-- {as_replied}: what a recipient's change says besides the state
+reply_code = given.reply_code,
+reply_enhanced = given.reply_enhanced,
+reply_text = given.reply_text,
+category = given.category,
+attempts = given.attempts,
+changed_at = given.changed_at
+
 -- change_recipients: new states, each only from a state that may pass into it (`sources` names them)
 -- rows: state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, message_id text, position bigint, sources text
-UPDATE recipients SET
-    state = given.state,
-    reply_code = given.reply_code,
-    reply_enhanced = given.reply_enhanced,
-    reply_text = given.reply_text,
-    category = given.category,
-    attempts = given.attempts,
-    changed_at = given.changed_at
+UPDATE recipients SET state = given.state, {as_replied}
 FROM given
 WHERE recipients.message_id = given.message_id
     AND recipients.position = given.position

@@ -67,14 +67,7 @@ WITH locked AS MATERIALIZED (
     SELECT messages.id FROM messages WHERE messages.id IN (SELECT message_id FROM given)
     ORDER BY messages.id FOR NO KEY UPDATE
 )
-UPDATE deliveries SET
-    state = given.state,
-    queue_key = given.queue_key,
-    due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
-    attempt = deliveries.attempt - given.uncounted,
-    holder = NULL,
-    lease_until = NULL,
-    deaths = 0
+UPDATE deliveries SET {as_settled}
 FROM given JOIN locked ON locked.id = given.message_id
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
@@ -184,14 +177,7 @@ WITH locked AS MATERIALIZED (
     SELECT messages.id FROM messages WHERE messages.id IN (SELECT message_id FROM given)
     ORDER BY messages.id FOR NO KEY UPDATE
 ), held AS (
-    UPDATE deliveries SET
-        state = given.state,
-        queue_key = given.queue_key,
-        due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
-        attempt = deliveries.attempt - given.uncounted,
-        holder = NULL,
-        lease_until = NULL,
-        deaths = 0
+    UPDATE deliveries SET {as_settled}
     FROM given JOIN locked ON locked.id = given.message_id
     WHERE deliveries.message_id = given.message_id
         AND deliveries.number = given.number
@@ -199,14 +185,7 @@ WITH locked AS MATERIALIZED (
         AND deliveries.holder = :holder
     RETURNING deliveries.message_id
 ), changed AS (
-    UPDATE recipients SET
-        state = given.recipient_state,
-        reply_code = given.reply_code,
-        reply_enhanced = given.reply_enhanced,
-        reply_text = given.reply_text,
-        category = given.category,
-        attempts = given.attempts,
-        changed_at = given.changed_at
+    UPDATE recipients SET state = given.recipient_state, {as_replied}
     FROM given JOIN held ON held.message_id = given.message_id
     WHERE recipients.message_id = given.message_id
         AND recipients.position = given.position

@@ -107,6 +107,15 @@ WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
     AND deliveries.attempt = given.attempt;
 
+-- {as_settled}: what an attempt led to; the lease is over
+state = given.state,
+queue_key = given.queue_key,
+due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
+attempt = deliveries.attempt - given.uncounted,
+holder = NULL,
+lease_until = NULL,
+deaths = 0
+
 -- release_deliveries: give leases back untried, each in its old place
 -- rows: message_id text, number bigint, attempt bigint
 UPDATE deliveries SET state = 'ready', attempt = deliveries.attempt - 1, holder = NULL, lease_until = NULL

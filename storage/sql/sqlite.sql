@@ -66,14 +66,7 @@ RETURNING {orphan_columns};
 -- settle_deliveries: what attempts led to, only for whom the lease is still theirs
 -- differs because nothing is locked by others
 -- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint
-UPDATE deliveries SET
-    state = given.state,
-    queue_key = given.queue_key,
-    due = CASE given.state WHEN 'ready' THEN given.due ELSE deliveries.due END,
-    attempt = deliveries.attempt - given.uncounted,
-    holder = NULL,
-    lease_until = NULL,
-    deaths = 0
+UPDATE deliveries SET {as_settled}
 FROM given
 WHERE deliveries.message_id = given.message_id
     AND deliveries.number = given.number
