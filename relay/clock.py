@@ -19,6 +19,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 _LONGEST_NAP = MINUTE
+_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _DURATION = re.compile(r"(\d{1,12})\s*(ms|s|m|h|d|w)", re.ASCII)
 _DURATION_UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MILLISECOND}
 
@@ -55,7 +56,7 @@ class SystemClock:
 
     def boot(self) -> int:
         """µs of CLOCK_BOOTTIME (monotonic where a system has none)."""
-        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000
+        return time.clock_gettime_ns(_BOOT) // 1_000
 
     async def wait(self, event: asyncio.Event, until: int | None) -> bool:
         """Wait for the event, at most until the wall clock reads `until` µs."""
