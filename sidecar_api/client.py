@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -74,7 +75,11 @@ class Unreachable(ConnectionError):
 
 
 class Untrusted(Unreachable):
-    """What answers there could not show that it is the relay: its certificate is not trusted, or not TLS at all."""
+    """What answers there could not show that it is the relay: its certificate is not trusted."""
+
+
+class NotARelay(Unreachable):
+    """What answers there speaks another protocol: no TLS at an https URL, no HTTP at any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +308,17 @@ class Client:
         if isinstance(fault, aiohttp.ClientConnectorCertificateError):
             return Untrusted(f"the certificate of {where} is not trusted: {_reason(fault.certificate_error)}")
         if isinstance(fault, aiohttp.ClientSSLError):
-            return Untrusted(f"no TLS with {where}: {_reason(fault.os_error)}")
-        return Unreachable(f"no answer from {where}: {str(fault) or type(fault).__name__}")
+            return NotARelay(f"no TLS with {where}: {_reason(fault.os_error)}; is it http, or another port?")
+        if isinstance(fault, aiohttp.ClientResponseError):  # an answer that cannot be read
+            return NotARelay(f"what answers at {where} does not speak HTTP; is it another port, or https?")
+        return Unreachable(f"no answer from {where}: {_reason(getattr(fault, 'os_error', fault))}")
 
 
 def _reason(fault: Exception) -> str:
-    return getattr(fault, "verify_message", "") or getattr(fault, "reason", "") or str(fault)
+    said = getattr(fault, "verify_message", "") or getattr(fault, "reason", "")
+    if not said and isinstance(fault, OSError) and (fault.errno or 0) > 0:
+        said = os.strerror(fault.errno or 0).lower()
+    return said or str(fault) or type(fault).__name__
 
 
 def _parameters(query: Query | None) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from sidecar_api.schemas.examples import example_of, has_example
+
 Json = dict[str, Any]
 """JSON is what these modules make: the one place where a dictionary of anything is the fitting type."""
 
@@ -45,12 +47,14 @@ def complete(schema: Json, texts: Mapping[str, str]) -> None:
 
 
 def _put_own_first(schema: Json, shape: type) -> None:
-    """A body's own members before those that it shares with others."""
+    """What a body's example has, in its order; then the other members of its own, then those that it shares with others."""
     if issubclass(shape, BaseModel):
         fields = shape.model_fields
+        shown = example_of(shape) if has_example(shape) else {}
+        first = list(shown) if isinstance(shown, Mapping) else []
         own = [field.alias or name for name, field in fields.items() if name in inspect.get_annotations(shape)]
         members = schema.get("properties", {})
-        schema["properties"] = {name: members[name] for name in own} | members
+        schema["properties"] = {name: members[name] for name in [*first, *own]} | members
 
 
 def _texts_of(shapes: Iterable[type]) -> Mapping[str, Mapping[str, str]]:

@@ -103,7 +103,12 @@ def _complete(settings: dict[str, Any]) -> None:
 def list_(session: Session, tenant: str | None, shared: bool) -> None:
     """Accounts, without their passwords."""
     found = session.call(operations.LIST_ACCOUNTS, query={"tenant": owner(tenant, shared=shared)})
-    session.show(found, lambda found: show_rows(found["items"], COLUMNS, spare=SPARE))
+    session.show(found, lambda found: show_rows(map(_as_row, found["items"]), COLUMNS, spare=SPARE))
+
+
+def _as_row(account: Any) -> dict[str, Any]:
+    """What goes nowhere shows no way there."""
+    return {**account, "port": None, "tls": None} if account["kind"] == "capture" else account
 
 
 def _whose(session: Session, account: str, tenant: str | None, *, shared: bool) -> dict[str, str | None]:

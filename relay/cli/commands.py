@@ -48,6 +48,11 @@ class Noun(click.Group):
         """As they stand in the module: what is used most comes first."""
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """As click does, but with whole sentences: they are folded, not cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=1000)) for name, each in self.commands.items()])
+
 
 def verb(function: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
     """A verb of the API: says where with the common options, and --json; the function is given a Session first."""

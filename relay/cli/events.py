@@ -89,5 +89,5 @@ def follow(session: Session, /, after: str | None, **query: Any) -> None:
 def _show(found: Any) -> None:
     show_rows(found["items"], COLUMNS, spare=SPARE)
     click.echo(
-        f"{'More' if found['more'] else 'What comes'}: --after {found['next_cursor']}", err=not sys.stdout.isatty()
+        f"{'More' if found['more'] else 'Later ones'}: --after {found['next_cursor']}", err=not sys.stdout.isatty()
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relay.cli.exits import Exit, Failure, exit_of_status
-from relay.errors import ConfigError, RelayError, StoreError, StoreUnavailable
-from sidecar_api.client import ApiError, Untrusted
+from relay.errors import ConfigError, RelayError, StoreError, StoreUnavailable, Violation
+from sidecar_api.client import ApiError, NotARelay, Untrusted
 
 EXPECTED = (ApiError, RelayError, OSError)
 """What a command may meet without being wrong itself."""
@@ -25,6 +25,8 @@ def failure_of(fault: Exception, where: str) -> Failure:
             return Failure(Exit.NO_PERMISSION, f"{path or where}: permission denied; run this as the relay's user")
         case Untrusted():
             return Failure(Exit.UNAVAILABLE, f"{fault}; --ca-file names the authorities to be trusted")
+        case NotARelay():
+            return Failure(Exit.UNAVAILABLE, str(fault))
         case _ if "://" in where:
             return Failure(Exit.UNAVAILABLE, f"{fault}; is the relay running, and this its URL?")
         case _:
@@ -40,12 +42,21 @@ _ADVICE = {
 """What to do about a problem, where the problem's own words do not say it to somebody at a command line."""
 
 
+def _tell(violation: Violation) -> str:
+    """A fault with its place; a parameter of the query is an option here."""
+    path, detail = violation.path, violation.detail
+    place = f"--{path[1:].replace('_', '-')}" if path.startswith("?") else path
+    return f"{place}: {detail}" if place else detail
+
+
 def _explain(fault: ApiError) -> str:
     said = fault.detail or fault.title
     if fault.code == "token_required":
         said = "this relay asks for a token"
     if fault.violations:
-        said += ": " + "; ".join(f"{violation.path}: {violation.detail}" for violation in fault.violations)
+        told = [_tell(violation) for violation in fault.violations]
+        # A single fault says by itself what the whole only counts or repeats.
+        said = told[0] if len(told) == 1 else f"{said}: {'; '.join(told)}"
     if fault.parts:
         said += ": " + "; ".join(f"{part}: {reason}" for part, reason in fault.parts.items())
     if advice := _ADVICE.get(fault.code):

@@ -94,7 +94,7 @@ class Root(click.Group):
             sys.exit(Exit.USAGE)
         except click.UsageError as fault:
             command = fault.ctx.command_path if fault.ctx else "stagepost"
-            _say(command, f"{fault.format_message()} See {command} --help.")
+            _say(command, f"{_sentence_of(fault)} See {command} --help.")
             sys.exit(Exit.USAGE)
         except click.ClickException as fault:
             _say("stagepost", fault.format_message())
@@ -103,6 +103,13 @@ class Root(click.Group):
             _say("stagepost", "interrupted")
             sys.exit(Exit.INTERRUPTED)
         sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _sentence_of(fault: click.UsageError) -> str:
+    if isinstance(fault, click.NoSuchOption) and fault.option_name == "--json":
+        return "--json stands behind the verb."  # click would name an option that only looks like it
+    text = fault.format_message()
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _say(command: str, text: str) -> None:

@@ -73,9 +73,11 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{clean(str(name))}={as_text(each)}" for name, each in value.items()) or "-"
+        return ", ".join(f"{clean(name)}={each}" for name, each in _flatten("", value)) or "-"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(as_text(each) for each in value) or "-"
+        # Of things with members, each must be told from the next.
+        between = "; " if any(isinstance(each, Mapping) for each in value) else ", "
+        return between.join(as_text(each) for each in value) or "-"
     return clean(str(value)) or "-"
 
 

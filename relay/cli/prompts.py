@@ -38,8 +38,10 @@ def ask(text: str, *, default: Any = None, kind: Any = None) -> Any:
 
 
 def read_secret(prompt: str, *, from_stdin: bool) -> str:
-    """A secret from the first line of stdin, or typed unseen; never from the command line, which others can read."""
-    if from_stdin:
+    """A secret from the first line of stdin, or typed unseen where that is a terminal; never from the command line, which
+    others can read.
+    """
+    if from_stdin and not is_interactive():
         text = sys.stdin.readline().rstrip("\r\n")
     elif is_interactive():
         text = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
