@@ -58,8 +58,6 @@ class MailLog:
             if event.recipient is not None:
                 facts["to"] = event.recipient
             facts.update(event.facts)
-            if due := event.facts.get("next_attempt_at"):
-                facts["next_attempt_at"] = rfc3339(int(due))
             self._add(event.at, event.message or "-", event.kind.value, facts)
 
     def rejected(self, door: str, peer: str, by: str, sender: str, reply: str, left_out: int = 0) -> None:

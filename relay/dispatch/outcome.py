@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from relay.clock import rfc3339
 from relay.dispatch.retry import RetryPolicy, spread_of
 from relay.dispatch.slots import is_spent
 from relay.model.delivery import (
@@ -104,7 +105,7 @@ def _judge(
         state, kind = RecipientState.FAILED, EventKind.FAILED
         facts["reason"] = f"given up after {attempts} attempts"
     elif state in OPEN_STATES:
-        facts["next_attempt_at"] = next_try.at
+        facts["next_attempt_at"] = None if next_try.at is None else rfc3339(next_try.at)
         if next_try.by is not None:
             facts["next_attempt_by"] = next_try.by
     if category is not Category.NONE:
@@ -169,7 +170,7 @@ def _wait(
     if due is None:
         state, kind, category = RecipientState.EXPIRED, EventKind.EXPIRED, Category.EXPIRED
     else:
-        facts["next_attempt_at"] = due
+        facts["next_attempt_at"] = rfc3339(due)
     change = RecipientChange(recipient.position, state, fault.reply, category.value, recipient.attempts)
     return change, event_of(delivery, kind, attempt.finished_at, recipient, facts)
 

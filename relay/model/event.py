@@ -10,6 +10,7 @@ from relay.model.message import QueueId
 from relay.model.quick import quick
 
 Facts = Mapping[str, str | int | None]
+"""As reports show them: an instant is RFC 3339."""
 
 
 class EventKind(StrEnum):

@@ -55,3 +55,14 @@ def test_a_terminal_is_not_obeyed(text: str, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert all(character == "\n" or character.isprintable() for character in shown)
     assert shown.count("\n") == 3
+
+
+def test_what_is_nested_is_named_with_dots_and_things_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    doors = [{"kind": "smtp", "tls": "none"}, {"kind": "api", "tls": "implicit"}]
+    output.show_facts({"doors": doors})
+    output.show_rows([{"body": {"dispatch": {"active": True}, "name": "x"}}], {"Body": "body"})
+    assert capsys.readouterr().out.splitlines() == [
+        "doors  kind=smtp, tls=none; kind=api, tls=implicit",
+        "BODY",
+        "dispatch.active=yes, name=x",
+    ]

@@ -99,7 +99,7 @@ def test_before_the_noun_or_from_the_environment(remote: Remote) -> None:
             "needs an admin's token; stagepost tokens add NAME --admin",
         ),
         ("tenant", ["accounts", "list", "--tenant", "default"], Exit.FAILED, "no such tenant"),
-        ("admin", ["batches", "list"], Exit.DATA, "?tenant: an admin must name the tenant"),
+        ("admin", ["batches", "list"], Exit.DATA, "--tenant: an admin must name the tenant"),
         ("admin", ["messages", "show", "nosuch"], Exit.FAILED, "no message"),
     ],
 )

@@ -73,10 +73,19 @@ def test_help_lists_nouns_and_exit_codes() -> None:
     assert __version__ in CliRunner().invoke(root, ["--version"]).stdout
 
 
+def test_help_of_a_noun_cuts_no_sentence() -> None:
+    for noun in NOUNS:
+        _, _, shown = CliRunner().invoke(root, [noun, "--help"]).stdout.partition("\n")
+        assert "..." not in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["tenant"], "No such command 'tenant'"),
+        (["acounts", "list"], "No such command 'acounts'. Did you mean 'accounts'? See stagepost --help."),
+        (["--json", "tenants", "list"], "--json stands behind the verb. See stagepost --help."),
+        (["send", "nosuch.eml"], "No such file or directory. See stagepost send --help."),
         (["tenants", "ad"], "No such command 'ad'. Did you mean 'add'?"),
         (["tenants", "add"], "Missing argument 'TENANT'"),
         (["tenants", "list", "--colour"], "No such option"),

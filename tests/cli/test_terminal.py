@@ -137,6 +137,28 @@ def test_a_person_is_asked_for_what_is_missing(relay: RelayProcess) -> None:
     )
 
 
+def test_a_password_from_standard_input_is_asked_for_where_that_is_a_terminal(relay: RelayProcess) -> None:
+    arguments = (
+        "accounts",
+        "add",
+        "piped",
+        "--shared",
+        "--host",
+        "smtp.example.com",
+        "--user",
+        "me",
+        "--password-stdin",
+    )
+    code, screen = at_terminal(relay, *arguments, answers=[("password: ", "hunter2"), ("confirmation: ", "hunter2")])
+    assert (code, "hunter2" in screen) == (0, False), screen
+
+
+def test_an_account_that_keeps_its_mail_shows_no_way_out(relay: RelayProcess) -> None:
+    _, screen = at_terminal(relay, "accounts", "list", columns=120, NO_COLOR="1")
+    (kept,) = [line.split()[2:6] for line in screen.splitlines() if line.split()[:2] == ["capture", "default"]]
+    assert kept == ["capture", "-", "-", "-"], screen
+
+
 def test_a_person_is_asked_before_what_cannot_be_undone(relay: RelayProcess) -> None:
     relay.cli("tenants", "add", "doomed")
     code, screen = at_terminal(relay, "tenants", "delete", "doomed", answers=[("[y/N]: ", "n")])

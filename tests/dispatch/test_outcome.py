@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from relay.clock import HOUR, MINUTE, SECOND
+from relay.clock import HOUR, MINUTE, SECOND, rfc3339
 from relay.dispatch.outcome import settle_attempt, settle_fault
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.untried import divide, hold_back, no_account, settle_expired, settle_over_limit
@@ -187,7 +187,7 @@ def test_events_tell_who_what_and_when_next() -> None:
     assert sent.facts["delay_ms"] == 3_600_000
     assert "next_attempt_at" not in sent.facts
     assert failed.facts["reply"] == "550 5.1.1 never"
-    assert deferred.facts["next_attempt_at"] == SOON
+    assert deferred.facts["next_attempt_at"] == rfc3339(SOON)
     assert [change.attempts for change in settled.recipients] == [1, 1, 1]
 
 
@@ -234,7 +234,7 @@ def test_a_delay_that_was_asked_for(wishes: list[Asked | None], due: int, by: st
     assert (settled.state, settled.due) == (D.READY, NOW + due)
     *deferred, sent = settled.events
     assert {(event.facts["next_attempt_at"], event.facts.get("next_attempt_by")) for event in deferred} == {
-        (NOW + due, by)
+        (rfc3339(NOW + due), by)
     }
     assert "next_attempt_by" not in sent.facts
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from relay.errors import Violation
 from sidecar_api import operations
-from sidecar_api.client import ApiError, Client, Unreachable
+from sidecar_api.client import ApiError, Client, NotARelay, Unreachable
 from tests.sidecar_api.conftest import Door
 
 MESSAGE = {"from": "a@a.example", "to": ["b@b.example"], "text": "x"}
@@ -51,5 +52,21 @@ async def test_a_problem_is_an_error_with_its_members(door: Door) -> None:
 async def test_nobody_answers(tmp_path: Path) -> None:
     for client in (Client.unix(tmp_path / "none.sock"), Client("http://127.0.0.1:1")):
         async with client as api:
-            with pytest.raises(Unreachable, match="no answer from"):
+            with pytest.raises(
+                Unreachable, match=r"no answer from \S+: (no such file or directory|connection refused)$"
+            ):
+                await api.request("GET", "/health/live")
+
+
+@pytest.mark.parametrize(("scheme", "said"), [("http", "does not speak HTTP"), ("https", "no TLS with")])
+async def test_another_protocol_answers(scheme: str, said: str) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 relay.example.com ESMTP\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"{scheme}://127.0.0.1:{port}") as api:
+            with pytest.raises(NotARelay, match=said):
                 await api.request("GET", "/health/live")
