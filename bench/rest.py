@@ -28,7 +28,12 @@ from sidecar_api.auth import Access, authenticate
 from sidecar_api.client import Client
 from storage import Store, open_store
 
-MESSAGE = {"from": "sender@bench.example", "to": ["recipient@sink.example"], "subject": "bench", "text": ("x" * 69 + "\n") * 50}
+MESSAGE = {
+    "from": "sender@bench.example",
+    "to": ["recipient@sink.example"],
+    "subject": "bench",
+    "text": ("x" * 69 + "\n") * 50,
+}
 ACCEPTED = (b" 202 ", b" 200 ")
 WARMING = 500
 """Messages before anything is measured."""
