@@ -9,13 +9,7 @@ from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.instance import DispatchSettings, Instance
 from relay.model.tenant import INSTANCE, Account, Tenant
 from storage.cipher import Cipher
-from storage.rows import (
-    read_account,
-    read_tenant,
-    write_account,
-    write_domain_limits,
-    write_tenant,
-)
+from storage.configuration_rows import read_account, read_tenant, write_account, write_domain_limits, write_tenant
 from storage.work import Lock, Row, Values, Work, execute, fetch, fetch_one, notify
 
 CHANGED = "change"

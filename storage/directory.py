@@ -13,8 +13,8 @@ from relay.model.tenant import Account, Credential, Tenant, Token
 from storage import configuration, identities
 from storage.cache import Cache
 from storage.cipher import Cipher
+from storage.configuration_rows import read_credential, read_tenant, read_token
 from storage.database import Database, Peers
-from storage.rows import read_credential, read_tenant, read_token
 from storage.work import Row, T, Values, Work, fetch, fetch_one
 
 RemoveContents = Callable[[Sequence[str]], Awaitable[None]]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from relay.errors import Conflict, NotFound
 from relay.model.tenant import Credential, Token
 from storage.configuration import begin_change, require_tenant
-from storage.rows import read_credential, read_token, write_credential, write_token
+from storage.configuration_rows import read_credential, read_token, write_credential, write_token
 from storage.work import Work, execute, fetch_one
 
 

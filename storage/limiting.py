@@ -15,7 +15,7 @@ from relay.model.delivery import LeasedDelivery, Settlement
 from relay.model.explanation import LimitStanding
 from relay.model.limit import Limits, Slots, account_limit, domain_limit, tenant_limit
 from relay.model.queue_key import QueueKey
-from storage.rows import read_limits
+from storage.configuration_rows import read_limits
 from storage.windows import Lengths, Limit, Meter, Stamps, Standing, places, windows_of
 from storage.work import Execute, Lock, Row, Values, Work, execute, execute_together, fetch, fetch_one, notify
 

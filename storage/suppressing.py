@@ -12,9 +12,9 @@ from relay.clock import Clock
 from relay.errors import NotFound
 from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter, against, keys_of
 from storage.configuration import CHANGED, require_tenant
+from storage.configuration_rows import read_suppression, write_suppression
 from storage.database import Database
 from storage.directory import Directory
-from storage.rows import read_suppression, write_suppression
 from storage.work import Values, Work, execute, fetch, fetch_one, notify
 
 LAST = "\U0010ffff"
