@@ -1,31 +1,23 @@
-"""Acts of an operator on messages: decided by pure functions, written for many messages in one transaction.
+"""Acts of an operator on messages, decided by pure functions of how a message stands; storage.acting writes what is decided.
 
-The messages and their deliveries are locked, so that what is decided about is what is changed. A delivery that is being
-attempted is not touched: its outcome comes first.
+A delivery that is being attempted is not touched: its outcome comes first.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from relay.errors import Conflict, Invalid, Violation
+from relay.errors import Conflict
 from relay.model.act import Act, WhyNot
 from relay.model.delivery import RecipientChange
 from relay.model.event import Event, EventKind, Facts
 from relay.model.message import CLOSED_STATES, OPEN_STATES, DeliveryState, Message, QueueId, Recipient, RecipientState
 from relay.model.queue_key import QueueKey, account_key_of
-from storage.configuration import find_owner
-from storage.notices import ready_notes
-from storage.retention import ROWS
-from storage.rows import read_message, read_recipient
-from storage.settling import Change, change_recipients
-from storage.suppressing import find_suppressed
-from storage.work import Lock, Work, execute, fetch, fetch_one, notify
+from storage.settling import Change
 
 _WAITING = frozenset({RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.UNKNOWN})
-_STOPPED = frozenset({RecipientState.HELD, RecipientState.FAILED, RecipientState.EXPIRED})
+STOPPED = frozenset({RecipientState.HELD, RecipientState.FAILED, RecipientState.EXPIRED})
 _NO_FACTS: Facts = {}
 
 _SAID = {
@@ -152,7 +144,7 @@ def _cancel(standing: Standing, order: Order, doing: Doing) -> Doing | WhyNot:
 
 
 def _retry(standing: Standing, order: Order, doing: Doing) -> Doing | WhyNot:
-    chosen = standing.within_reach(_WAITING | _STOPPED)
+    chosen = standing.within_reach(_WAITING | STOPPED)
     if not chosen:
         return _why_not(standing)
     if not standing.has_content:
@@ -160,7 +152,7 @@ def _retry(standing: Standing, order: Order, doing: Doing) -> Doing | WhyNot:
     chosen = [(one, number) for one, number in chosen if one.address not in standing.suppressed]
     if not chosen:
         return WhyNot.SUPPRESSED
-    stopped = [(one, number) for one, number in chosen if one.state in _STOPPED]
+    stopped = [(one, number) for one, number in chosen if one.state in STOPPED]
     _pass(standing, stopped, RecipientState.QUEUED, EventKind.RELEASED, order.at, doing)
     return _move(standing, chosen, DeliveryState.READY, order.at, doing)
 
@@ -237,98 +229,3 @@ def _move(
 
 def _event(standing: Standing, recipient: Recipient, kind: EventKind, at: int, facts: Facts = _NO_FACTS) -> Event:
     return Event(kind, at, standing.message.tenant, standing.message.id, recipient.address, facts)
-
-
-# -- in the store -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Performed:
-    """What an order did to some messages."""
-
-    done: dict[QueueId, Doing] = field(default_factory=dict)
-    not_done: dict[QueueId, WhyNot] = field(default_factory=dict)
-    large: Sequence[str] = ()
-    """Deleted messages whose large content, beside the rows, is to go."""
-
-    @property
-    def ready(self) -> list[tuple[str, int]]:
-        """Queue key and due time of what may be sent now."""
-        return [each for doing in self.done.values() for each in doing.ready]
-
-
-def judge(tenant: str | None, messages: Sequence[QueueId], order: Order) -> Work[Performed]:
-    """What the order would do. A message that is not there, or another tenant's, is in neither part of the answer."""
-    performed = Performed()
-    targets: dict[str, str] = {}
-    for standing in (yield from find_standings(tenant, messages)):
-        of = standing.message.tenant
-        if order.act is Act.REROUTE and of not in targets:
-            targets[of] = yield from _target(of, order.account)
-        if order.act is Act.RETRY:
-            standing = yield from _with_suppressed(standing, order.at)
-        decided = decide(standing, order, targets.get(of))
-        if isinstance(decided, Doing):
-            performed.done[standing.message.id] = decided
-        else:
-            performed.not_done[standing.message.id] = decided
-    return performed
-
-
-def _with_suppressed(standing: Standing, at: int) -> Work[Standing]:
-    """What has failed for an address that is on the list would only come to stand as suppressed."""
-    of = standing.message.tenant
-    stopped = [one.address for one, _ in standing.within_reach(_STOPPED)]
-    found = yield from find_suppressed({of: stopped}, {"now": at})
-    return replace(standing, suppressed=frozenset(found.get(of, ())))
-
-
-def perform(tenant: str | None, messages: Sequence[QueueId], order: Order) -> Work[Performed]:
-    """Do it."""
-    given = [(message,) for message in sorted(messages)]
-    yield Lock("lock_messages", given)
-    yield Lock("lock_deliveries", given)
-    performed = yield from judge(tenant, messages, order)
-    done = performed.done.values()
-    yield from change_recipients(
-        [change for doing in done for change in doing.changes], [event for doing in done for event in doing.events]
-    )
-    moves = [
-        (doing.message, number, state.value, due, key) for doing in done for number, state, due, key in doing.moves
-    ]
-    yield from execute("reschedule_deliveries", given=moves)
-    rerouted = [(doing.message, doing.account) for doing in done if doing.account is not None]
-    yield from execute("change_accounts", given=rerouted)
-    deleted = [(doing.message,) for doing in done if doing.is_deleted]
-    performed.large = [row[0] for row in (yield from fetch("large_contents", given=deleted))]
-    for part in ROWS if deleted else ():
-        yield from execute(f"delete_{part}", given=deleted)
-    yield from notify(ready_notes(performed.ready))
-    return performed
-
-
-def _target(tenant: str, account: str | None) -> Work[str]:
-    """The key of the account that the tenant means; Invalid where there is none, or it is disabled."""
-    owner = yield from find_owner(tenant, account)
-    if owner is None:
-        raise Invalid(Violation("/account", "there is no such account"))
-    row = yield from fetch_one("is_enabled", {"owner": owner, "account": account})
-    if row is None or not row[0]:
-        raise Invalid(Violation("/account", "is disabled"))
-    return f"{owner}/{account}"
-
-
-def find_standings(tenant: str | None, messages: Sequence[QueueId]) -> Work[list[Standing]]:
-    """How messages stand; without those that are not there, or another tenant's."""
-    given = [(message,) for message in messages]
-    facts = [read_message(row) for row in (yield from fetch("late_messages", given=given))]
-    found = {one.id: one for one in facts if tenant in {None, one.tenant}}
-    given = [(message,) for message in found]
-    recipients: dict[str, list[tuple[Recipient, int]]] = defaultdict(list)
-    for row in (yield from fetch("addressed_recipients", given=given)):
-        recipients[row[0]].append((read_recipient(row, 2), row[1]))
-    deliveries: dict[str, dict[int, Delivery]] = defaultdict(dict)
-    for message, number, queue_key, state, due, attempt in (yield from fetch("deliveries_of", given=given)):
-        deliveries[message][number] = Delivery(queue_key, DeliveryState(state), due, attempt)
-    kept = {row[0] for row in (yield from fetch("kept_contents", given=given))}
-    return [Standing(one, recipients[one.id], deliveries[one.id], one.id in kept) for one in found.values()]

@@ -15,7 +15,8 @@ from relay.model.delivery import Attempt, delivery_id
 from relay.model.event import Event
 from relay.model.explanation import DeliveryStanding
 from relay.model.message import OPEN_STATES, DeliveryState, Message, MessageDetail, MessageState, QueueId, Recipient
-from storage.acts import NotDone, Order, Performed, judge, perform
+from storage.acting import Performed, judge, perform
+from storage.acts import NotDone, Order
 from storage.database import Database
 from storage.directory import RemoveContents
 from storage.queue import ReadyCallback

@@ -16,7 +16,8 @@ from relay.contracts import Accepted
 from relay.errors import Refusal, Rejected, RelayError, StoreUnavailable
 from relay.model.delivery import NewKey, NewMessage
 from relay.model.message import DeliveryState, MessageState, QueueId, RecipientState
-from storage.acts import Standing, find_standings
+from storage.acting import find_standings
+from storage.acts import Standing
 from storage.retention import ROWS
 from storage.rows import write_message
 from storage.work import Lock, Values, Work, execute, fetch, fetch_one
