@@ -1,4 +1,7 @@
-"""Session: what the commands of RFC 5321 mean at this door. Each is a coroutine named as aiosmtpd names it."""
+"""Session: what the commands of RFC 5321 mean at this door. Each is a coroutine named as aiosmtpd names it.
+
+MAIL and RCPT, which mostly need not wait, are plain functions besides (relay.ingress.command_loop).
+"""
 
 # ruff: noqa: N802, ARG002  # names and arguments are aiosmtpd's
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sidecar_api.auth import Access
-from sidecar_api.resources import batches, raw, submissions
+from sidecar_api.resources import batch_requests, raw, submissions
 from sidecar_api.route import BODY, COMMON, RFC822, Group, Route
 from sidecar_api.schemas import views
-from sidecar_api.schemas.batches import BatchIn
+from sidecar_api.schemas.batch_requests import BatchIn
 from sidecar_api.schemas.messages import MessageIn
 from sidecar_api.schemas.queries import RawQuery, TenantQuery
 
@@ -31,7 +31,7 @@ GROUP = Group(
         Route(
             "POST",
             "/v1/messages/batch",
-            batches.submit_batch,
+            batch_requests.submit_batch,
             Access.SEND,
             "Hand in up to 1000 messages; each is accepted or refused by itself",
             {202: views.BatchOut, 207: views.BatchOut},

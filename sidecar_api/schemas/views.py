@@ -20,6 +20,36 @@ from sidecar_api.problems import ProblemOut
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example
 
+_RECIPIENT = {
+    "address": "ann@example.net",
+    "state": "sent",
+    "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
+    "category": None,
+    "attempts": 1,
+    "next_attempt_at": None,
+    "changed_at": "2026-01-01T09:00:01Z",
+}
+_MESSAGE = {
+    "id": "0mk5w8r1c2q7x",
+    "tenant": "acme",
+    "client_id": "invoice-2026-117",
+    "state": "sent",
+    "source": "rest",
+    "sender": "billing@example.com",
+    "message_id": "<0mk5w8r1c2q7x@relay.example.com>",
+    "priority": "high",
+    "batch": None,
+    "account": "out",
+    "tags": ["invoice"],
+    "metadata": {"customer": 4711},
+    "size": 2345,
+    "accepted_at": "2026-01-01T09:00:00Z",
+    "send_at": None,
+    "expires_at": None,
+    "suspended": False,
+    "recipients": [_RECIPIENT],
+}
+
 
 @example({"code": 250, "enhanced": "2.0.0", "text": "ok"})
 @exact
@@ -105,17 +135,7 @@ class BatchOut(TypedDict):
     items: list[BatchItemOut]
 
 
-@example(
-    {
-        "address": "ann@example.net",
-        "state": "sent",
-        "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
-        "category": None,
-        "attempts": 1,
-        "next_attempt_at": None,
-        "changed_at": "2026-01-01T09:00:01Z",
-    }
-)
+@example(_RECIPIENT)
 @exact
 class RecipientOut(TypedDict):
     """A recipient as it stands."""
@@ -135,38 +155,7 @@ class RecipientOut(TypedDict):
     """When its state was last changed."""
 
 
-@example(
-    {
-        "id": "0mk5w8r1c2q7x",
-        "tenant": "acme",
-        "client_id": "invoice-2026-117",
-        "state": "sent",
-        "source": "rest",
-        "sender": "billing@example.com",
-        "message_id": "<0mk5w8r1c2q7x@relay.example.com>",
-        "priority": "high",
-        "batch": None,
-        "account": "out",
-        "tags": ["invoice"],
-        "metadata": {"customer": 4711},
-        "size": 2345,
-        "accepted_at": "2026-01-01T09:00:00Z",
-        "send_at": None,
-        "expires_at": None,
-        "suspended": False,
-        "recipients": [
-            {
-                "address": "ann@example.net",
-                "state": "sent",
-                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
-                "category": None,
-                "attempts": 1,
-                "next_attempt_at": None,
-                "changed_at": "2026-01-01T09:00:01Z",
-            }
-        ],
-    }
-)
+@example(_MESSAGE)
 @exact
 class MessageOut(TypedDict):
     """A message: its facts and its recipients."""
@@ -200,40 +189,7 @@ class MessageOut(TypedDict):
     recipients: list[RecipientOut]
 
 
-@example(
-    {
-        "id": "0mk5w8r1c2q7x",
-        "tenant": "acme",
-        "client_id": "invoice-2026-117",
-        "state": "sent",
-        "source": "rest",
-        "sender": "billing@example.com",
-        "message_id": "<0mk5w8r1c2q7x@relay.example.com>",
-        "priority": "high",
-        "batch": None,
-        "account": "out",
-        "tags": ["invoice"],
-        "metadata": {"customer": 4711},
-        "size": 2345,
-        "accepted_at": "2026-01-01T09:00:00Z",
-        "send_at": None,
-        "expires_at": None,
-        "suspended": False,
-        "recipients": [
-            {
-                "address": "ann@example.net",
-                "state": "sent",
-                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
-                "category": None,
-                "attempts": 1,
-                "next_attempt_at": None,
-                "changed_at": "2026-01-01T09:00:01Z",
-            }
-        ],
-        "concerned": 1,
-        "under_way": 0,
-    }
-)
+@example({**_MESSAGE, "concerned": 1, "under_way": 0})
 @exact
 class ActedOut(MessageOut):
     """The message as it stands now, and what was done to it."""

@@ -33,7 +33,7 @@ from sidecar_api.genro.schemas.messages import (
 )
 from sidecar_api.genro.whose import NOT_YOURS
 from sidecar_api.resources.submissions import hand_in, trace_of
-from sidecar_api.schemas.batches import MAX_BATCH
+from sidecar_api.schemas.batch_requests import MAX_BATCH
 from sidecar_api.schemas.messages import NO_DEFAULTS
 
 ALREADY_SENT = "already sent"

@@ -19,7 +19,7 @@ from relay.model.content import Draft
 from relay.model.message import Priority
 from sidecar_api.bodies import fault_of
 from sidecar_api.genro.schemas.attachments import GenroAttachmentIn
-from sidecar_api.schemas.batches import MAX_BATCH
+from sidecar_api.schemas.batch_requests import MAX_BATCH
 from sidecar_api.schemas.examples import example
 from sidecar_api.schemas.fields import Reading, Strict, header_value
 from sidecar_api.schemas.messages import MessageIn

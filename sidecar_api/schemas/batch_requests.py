@@ -1,4 +1,4 @@
-"""Many messages in one request: each as it is, or one template with what is each recipient's own."""
+"""Batch requests: many messages at once, each as it is, or one template with what is each recipient's own."""
 
 from __future__ import annotations
 

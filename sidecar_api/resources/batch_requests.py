@@ -1,4 +1,4 @@
-"""Handing in many messages at once: each is accepted or refused by itself, all at the same time so that commits are shared.
+"""Batch requests: many messages handed in at once, each accepted or refused by itself; they share commits.
 
 An `Idempotency-Key` of the request becomes one for each message (`key/0`, `key/1` …), so that a repeated batch is answered
 message by message, wherever the first one was cut off.
@@ -21,7 +21,7 @@ from sidecar_api.bodies import read_json
 from sidecar_api.call import Call, answer
 from sidecar_api.problems import RETRY_AFTER, UNEXPECTED, ProblemError, problem_of
 from sidecar_api.resources.submissions import REPLAYED, accept, idempotency_key, principal_of, trace_of
-from sidecar_api.schemas.batches import BatchIn, LooseBatch
+from sidecar_api.schemas.batch_requests import BatchIn, LooseBatch
 from sidecar_api.schemas.fields import Reading
 from sidecar_api.schemas.merge import MergeRecipientIn, TemplateIn, merged
 from sidecar_api.schemas.messages import Defaults, MessageIn
