@@ -316,8 +316,9 @@ class Client:
 
 def _reason(fault: Exception) -> str:
     said = getattr(fault, "verify_message", "") or getattr(fault, "reason", "")
-    if not said and isinstance(fault, OSError) and (fault.errno or 0) > 0:
-        said = os.strerror(fault.errno or 0).lower()
+    if not said and isinstance(fault, OSError) and fault.errno:
+        # Below zero are those of name resolution; the others' text would name asyncio's call.
+        said = (os.strerror(fault.errno) if fault.errno > 0 else str(fault.strerror)).lower()
     return said or str(fault) or type(fault).__name__
 
 

@@ -13,6 +13,8 @@ from sidecar_api.auth import one_tenant, tenant_or_any
 from sidecar_api.call import Call, answer, no_content, stream
 from sidecar_api.schemas import views
 from sidecar_api.schemas.acts import BulkIn, RerouteIn
+from sidecar_api.schemas.attempts import AttemptsOut, attempt_out
+from sidecar_api.schemas.events import EventsOut, event_out
 from sidecar_api.schemas.explain import explain_out
 from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
 
@@ -56,14 +58,14 @@ async def show_events(call: Call) -> web.Response:
     """GET /v1/messages/{id}/events."""
     tenant, message = await _which(call)
     events = await call.services.archive.events(tenant, message)
-    return answer(200, views.EventsOut(items=[views.event_out(one) for one in events], next_cursor=None))
+    return answer(200, EventsOut(items=[event_out(one) for one in events], next_cursor=None))
 
 
 async def show_attempts(call: Call) -> web.Response:
     """GET /v1/messages/{id}/attempts."""
     tenant, message = await _which(call)
     attempts = await call.services.archive.attempts(tenant, message)
-    return answer(200, views.AttemptsOut(items=[views.attempt_out(one) for one in attempts], next_cursor=None))
+    return answer(200, AttemptsOut(items=[attempt_out(one) for one in attempts], next_cursor=None))
 
 
 async def explain_message(call: Call) -> web.Response:

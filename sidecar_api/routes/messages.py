@@ -7,6 +7,8 @@ from sidecar_api.resources import messages
 from sidecar_api.route import BODY, COMMON, RFC822, Group, Route, act, delete, get
 from sidecar_api.schemas import views
 from sidecar_api.schemas.acts import BulkIn, RerouteIn
+from sidecar_api.schemas.attempts import AttemptsOut
+from sidecar_api.schemas.events import EventsOut
 from sidecar_api.schemas.explain import ExplainOut
 from sidecar_api.schemas.queries import MessagesQuery, TenantQuery
 
@@ -16,8 +18,8 @@ GROUP = Group(
     (
         get("/v1/messages", messages.list_messages, views.MessagesOut, "List messages", query=MessagesQuery),
         get("/v1/messages/{id}", messages.show_message, views.MessageOut, "Show a message"),
-        get("/v1/messages/{id}/events", messages.show_events, views.EventsOut, "Its events"),
-        get("/v1/messages/{id}/attempts", messages.show_attempts, views.AttemptsOut, "Its attempts"),
+        get("/v1/messages/{id}/events", messages.show_events, EventsOut, "Its events"),
+        get("/v1/messages/{id}/attempts", messages.show_attempts, AttemptsOut, "Its attempts"),
         get("/v1/messages/{id}/explain", messages.explain_message, ExplainOut, "Why it has not been sent yet"),
         get("/v1/messages/{id}/content", messages.show_content, RFC822, "Its content"),
         act("/v1/messages/{id}/hold", messages.hold_message, views.ActedOut, "Keep back what is still open of it"),

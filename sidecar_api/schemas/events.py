@@ -1,4 +1,4 @@
-"""The feed of events, as the API shows it."""
+"""Events, as the API shows them: those of a message, and the feed of all."""
 
 from __future__ import annotations
 
@@ -58,6 +58,45 @@ def feed_event_out(event: Event) -> FeedEventOut:
         at=rfc3339(event.at),
         tenant=event.tenant,
         message=event.message,
+        recipient=event.recipient,
+        facts=dict(event.facts),
+    )
+
+
+@example(
+    {
+        "sequence": 17,
+        "kind": "sent",
+        "at": "2026-01-01T09:00:01Z",
+        "recipient": "ann@example.net",
+        "facts": {"code": 250},
+    }
+)
+@exact
+class EventOut(TypedDict):
+    """What happened; `recipient` null speaks of the whole message."""
+
+    sequence: int
+    kind: str
+    at: str
+    recipient: str | None
+    facts: dict[str, str | int | None]
+
+
+@exact
+class EventsOut(TypedDict):
+    """In order."""
+
+    items: list[EventOut]
+    next_cursor: str | None
+
+
+def event_out(event: Event) -> EventOut:
+    """An event."""
+    return EventOut(
+        sequence=event.sequence,
+        kind=event.kind,
+        at=rfc3339(event.at),
         recipient=event.recipient,
         facts=dict(event.facts),
     )

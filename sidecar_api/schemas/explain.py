@@ -9,9 +9,10 @@ from typing_extensions import TypedDict
 from relay.model.delivery import Attempt
 from relay.model.explanation import DeliveryExplanation
 from relay.model.message import MessageDetail
+from sidecar_api.schemas.attempts import AttemptOut, attempt_out
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example, example_of
-from sidecar_api.schemas.views import AttemptOut, attempt_out, when
+from sidecar_api.schemas.views import when
 
 
 @exact

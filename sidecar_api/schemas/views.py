@@ -1,4 +1,4 @@
-"""What the API shows of messages, events, attempts and the queue. Times are RFC 3339 UTC.
+"""Messages and their recipients, as the API shows them: accepted, acted on, as they stand. Times are RFC 3339 UTC.
 
 Typed dictionaries and not pydantic models: an answer costs no validation, mypy checks it, and `openapi` describes it.
 """
@@ -12,8 +12,6 @@ from typing_extensions import TypedDict
 
 from relay.clock import rfc3339
 from relay.contracts import Acted, ActedOnAll
-from relay.model.delivery import Attempt, RecipientOutcome
-from relay.model.event import Event
 from relay.model.message import MessageDetail, Priority, Recipient
 from relay.model.reply import Reply
 from sidecar_api.problems import ProblemOut
@@ -222,108 +220,6 @@ class MessagesOut(TypedDict):
     next_cursor: str | None
 
 
-@example(
-    {
-        "sequence": 17,
-        "kind": "sent",
-        "at": "2026-01-01T09:00:01Z",
-        "recipient": "ann@example.net",
-        "facts": {"code": 250},
-    }
-)
-@exact
-class EventOut(TypedDict):
-    """What happened; `recipient` null speaks of the whole message."""
-
-    sequence: int
-    kind: str
-    at: str
-    recipient: str | None
-    facts: dict[str, str | int | None]
-
-
-@exact
-class EventsOut(TypedDict):
-    """In order."""
-
-    items: list[EventOut]
-    next_cursor: str | None
-
-
-@example(
-    {
-        "position": 0,
-        "verdict": "sent",
-        "category": "none",
-        "phase": "dot",
-        "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
-    }
-)
-@exact
-class OutcomeOut(TypedDict):
-    """What an attempt brought one recipient (by its place in the message's recipients)."""
-
-    position: int
-    verdict: str
-    category: str
-    phase: str
-    reply: ReplyOut | None
-
-
-@exact
-class FaultOut(TypedDict):
-    """Why the attempt failed for all of them: the account's or the way's fault."""
-
-    category: str
-    phase: str
-    reply: ReplyOut | None
-    detail: str
-
-
-@example(
-    {
-        "started_at": "2026-01-01T09:00:00Z",
-        "finished_at": "2026-01-01T09:00:01Z",
-        "next_hop": "smtp.example.com:587",
-        "peer": "192.0.2.25",
-        "tls": "TLSv1.3",
-        "reused": False,
-        "fault": None,
-        "outcomes": [
-            {
-                "position": 0,
-                "verdict": "sent",
-                "category": "none",
-                "phase": "dot",
-                "reply": {"code": 250, "enhanced": "2.0.0", "text": "ok"},
-            }
-        ],
-        "transcript": ["0 > MAIL FROM:<sales@example.org> SIZE=4096", "31 < 250 2.1.0 ok"],
-    }
-)
-@exact
-class AttemptOut(TypedDict):
-    """One try. `transcript`: milliseconds since it began, who spoke (`>` we, `<` the server), and what."""
-
-    started_at: str
-    finished_at: str
-    next_hop: str
-    peer: str | None
-    tls: str | None
-    reused: bool
-    fault: FaultOut | None
-    outcomes: list[OutcomeOut]
-    transcript: list[str]
-
-
-@exact
-class AttemptsOut(TypedDict):
-    """In order."""
-
-    items: list[AttemptOut]
-    next_cursor: str | None
-
-
 def when(at: int | None) -> str | None:
     """µs since the epoch as RFC 3339, or null."""
     return None if at is None else rfc3339(at)
@@ -395,43 +291,4 @@ def submitted_out(detail: MessageDetail) -> SubmittedOut:
         client_id=detail.message.client_id,
         state=detail.message.state,
         recipients=[RecipientState(address=one.address, state=one.state) for one in detail.recipients],
-    )
-
-
-def event_out(event: Event) -> EventOut:
-    """An event."""
-    return EventOut(
-        sequence=event.sequence,
-        kind=event.kind,
-        at=rfc3339(event.at),
-        recipient=event.recipient,
-        facts=dict(event.facts),
-    )
-
-
-def _outcome_out(outcome: RecipientOutcome) -> OutcomeOut:
-    return OutcomeOut(
-        position=outcome.position,
-        verdict=outcome.verdict,
-        category=outcome.category,
-        phase=outcome.phase,
-        reply=reply_out(outcome.reply),
-    )
-
-
-def attempt_out(attempt: Attempt) -> AttemptOut:
-    """An attempt."""
-    fault = attempt.fault
-    return AttemptOut(
-        started_at=rfc3339(attempt.started_at),
-        finished_at=rfc3339(attempt.finished_at),
-        next_hop=attempt.next_hop,
-        peer=attempt.peer,
-        tls=attempt.tls,
-        reused=attempt.reused,
-        fault=None
-        if fault is None
-        else FaultOut(category=fault.category, phase=fault.phase, reply=reply_out(fault.reply), detail=fault.detail),
-        outcomes=[_outcome_out(one) for one in attempt.outcomes],
-        transcript=list(attempt.transcript),
     )

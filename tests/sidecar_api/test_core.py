@@ -16,6 +16,8 @@ from relay.model.tenant import AccountKind
 from sidecar_api import operations
 from sidecar_api.client import ApiError, Client
 from sidecar_api.schemas import views
+from sidecar_api.schemas.attempts import AttemptsOut
+from sidecar_api.schemas.events import EventsOut
 from tests.sidecar_api.whole import Whole, whole_door
 from tests.support.core import ACME
 
@@ -57,10 +59,10 @@ async def test_from_202_to_the_captured_content(whole: Whole) -> None:
     (attachment,) = list(message.iter_attachments())
     assert attachment.get_content() == bytes(range(256)) * 1000
     events = await whole.acme.request("GET", f"/v1/messages/{made['id']}/events")
-    TypeAdapter(views.EventsOut).validate_python(events)
+    TypeAdapter(EventsOut).validate_python(events)
     assert events["items"][0]["kind"] == "accepted"
     attempts = await whole.acme.request("GET", f"/v1/messages/{made['id']}/attempts")
-    TypeAdapter(views.AttemptsOut).validate_python(attempts)
+    TypeAdapter(AttemptsOut).validate_python(attempts)
 
 
 async def test_a_batch_and_its_listing(whole: Whole) -> None:

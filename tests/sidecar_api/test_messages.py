@@ -12,6 +12,8 @@ from pydantic import TypeAdapter
 from relay.secrets import token_hash
 from sidecar_api.problems import ProblemOut
 from sidecar_api.schemas import instance, views
+from sidecar_api.schemas.attempts import AttemptsOut
+from sidecar_api.schemas.events import EventsOut
 from tests.sidecar_api.conftest import TOKENS, Door
 
 MESSAGE = {"from": "a@a.example", "to": "b@b.example", "text": "x" * 500}
@@ -49,10 +51,10 @@ async def test_a_message_with_its_recipients(door: Door) -> None:
 async def test_events_attempts_and_content(door: Door) -> None:
     queue_id = await submit(door)
     events = (await door.ask("GET", f"/v1/messages/{queue_id}/events")).json
-    check(views.EventsOut, events)
+    check(EventsOut, events)
     assert events["items"][0]["kind"] == "accepted"
     attempts = (await door.ask("GET", f"/v1/messages/{queue_id}/attempts")).json
-    check(views.AttemptsOut, attempts)
+    check(AttemptsOut, attempts)
     assert attempts["items"][0]["outcomes"][0]["reply"] == {"code": 550, "enhanced": "5.1.1", "text": "no"}
     content = await door.ask("GET", f"/v1/messages/{queue_id}/content")
     assert content.headers["Content-Type"] == "message/rfc822"
