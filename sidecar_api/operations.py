@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from sidecar_api.schemas.attempts import AttemptOut, AttemptsOut
-from sidecar_api.schemas.events import EventOut, EventsOut
-
 if TYPE_CHECKING:
     from sidecar_api.schemas import (
         accounts,
+        attempts,
         commands,
         credentials,
         events,
@@ -62,8 +60,8 @@ SUBMIT_BATCH: Operation[views.BatchOut] = Operation("POST", "/v1/messages/batch"
 SUBMIT_RAW: Operation[views.SubmittedOut] = Operation("POST", "/v1/messages/raw")
 LIST_MESSAGES: Listing[views.MessagesOut, views.MessageOut] = Listing("GET", "/v1/messages")
 SHOW_MESSAGE: Operation[views.MessageOut] = Operation("GET", "/v1/messages/{id}")
-SHOW_EVENTS: Listing[EventsOut, EventOut] = Listing("GET", "/v1/messages/{id}/events")
-SHOW_ATTEMPTS: Listing[AttemptsOut, AttemptOut] = Listing("GET", "/v1/messages/{id}/attempts")
+SHOW_EVENTS: Listing[events.EventsOut, events.EventOut] = Listing("GET", "/v1/messages/{id}/events")
+SHOW_ATTEMPTS: Listing[attempts.AttemptsOut, attempts.AttemptOut] = Listing("GET", "/v1/messages/{id}/attempts")
 EXPLAIN_MESSAGE: Operation[explain.ExplainOut] = Operation("GET", "/v1/messages/{id}/explain")
 SHOW_CONTENT: Operation[bytes] = Operation("GET", "/v1/messages/{id}/content")
 HOLD_MESSAGE: Operation[views.ActedOut] = Operation("POST", "/v1/messages/{id}/hold")

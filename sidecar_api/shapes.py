@@ -43,7 +43,8 @@ def complete(schema: Json, texts: Mapping[str, str]) -> None:
     for name, member in schema.get("properties", {}).items():
         member.pop("title", None)
         if name in texts and "$ref" not in member:
-            member["description"] = " ".join(filter(None, (texts[name], member.get("description"))))
+            further = member.get("description", "")  # of its type: not a sentence by itself
+            member["description"] = f"{texts[name]} {further[:1].upper()}{further[1:]}".rstrip()
 
 
 def _put_own_first(schema: Json, shape: type) -> None:

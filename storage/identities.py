@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from relay.errors import Conflict, NotFound
 from relay.model.tenant import Credential, Token
 from storage.configuration import begin_change, require_tenant
 from storage.configuration_rows import read_credential, read_token, write_credential, write_token
 from storage.work import Work, execute, fetch_one
+
+_Identity = TypeVar("_Identity", Credential, Token)
 
 
 def add_credential(credential: Credential) -> Work[None]:
@@ -52,9 +55,7 @@ def change_credential(
     """The credential as it is now; NotFound, and what `change` raises."""
     yield from begin_change()
     row = yield from fetch_one("credential", {"username": username})
-    current = read_credential(row) if row else None
-    if current is None or tenant not in {None, current.tenant}:
-        raise NotFound(f"no credential {username}")
+    current = _owned(read_credential(row) if row else None, tenant, f"credential {username}")
     changed = change(current)
     if changed != current:
         yield from execute("update_credential", write_credential(changed))
@@ -76,9 +77,7 @@ def change_token(tenant: str | None, token: str, change: Callable[[Token], Token
     """The token as it is now; NotFound, and what `change` raises."""
     yield from begin_change()
     row = yield from fetch_one("token_by_id", {"token": token})
-    current = read_token(row) if row else None
-    if current is None or tenant not in {None, current.tenant}:
-        raise NotFound(f"no token {token}")
+    current = _owned(read_token(row) if row else None, tenant, f"token {token}")
     changed = change(current)
     if changed != current:
         yield from execute("update_token", write_token(changed))
@@ -96,3 +95,10 @@ def rotate_token(tenant: str | None, token: str, secret_hash: str, previous_unti
 def note_uses(used: Mapping[str, int]) -> Work[None]:
     """When tokens were used last. No change of the configuration: caches need not follow."""
     yield from execute("note_token_uses", given=sorted(used.items()))
+
+
+def _owned(found: _Identity | None, tenant: str | None, named: str) -> _Identity:
+    """What was found, if it is the tenant's; NotFound, in the same words as for what is not there. None is an admin."""
+    if found is None or tenant not in {None, found.tenant}:
+        raise NotFound(f"no {named}")
+    return found
