@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.model.act import Act, WhyNot
 from relay.model.bounce_mailbox import BounceMailbox
@@ -246,6 +246,13 @@ class SuppressionList(Protocol):
         """NotFound."""
 
 
+class NewToken(NamedTuple):
+    """A token that is to be, and the hash of its secret (Directory.token)."""
+
+    token: Token
+    secret_hash: str
+
+
 class Directory(Protocol):
     """The instance's settings, tenants and what they own. Look-ups answer from memory and follow every change at once."""
 
@@ -265,8 +272,8 @@ class Directory(Protocol):
     async def tenants(self) -> Sequence[Tenant]:
         """All, by id."""
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        """Conflict where the id is taken."""
+    async def add_tenant(self, tenant: Tenant, first: NewToken | None = None) -> None:
+        """With its first token, where one is given, in one transaction. Conflict where an id is taken."""
 
     async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """The tenant as it is now. NotFound; Invalid where its default account is none.
@@ -298,6 +305,9 @@ class Directory(Protocol):
 
     async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
         """The account as it is now; `change` as in change_tenant. NotFound."""
+
+    async def note_mended(self) -> None:
+        """An account was found in order: what is paused is tried at once, by all instances, as after a change."""
 
     async def delete_account(self, owner: str, account: str) -> None:
         """Conflict while mail waits for it."""

@@ -25,6 +25,8 @@ from sidecar_api.request_ids import REQUEST_ID, SERVER, new_request_id
 
 log = logging.getLogger(__name__)
 
+BACKLOG = 4096
+"""Connections that wait to be accepted, as far as the system allows; beyond them a client hears nothing for seconds."""
 _FULL = Problem(503, "too_many_connections", "too many connections, try again later")
 
 
@@ -222,9 +224,10 @@ async def start_site(
     await runner.setup()
     try:
         if unix_path is not None:
-            await web.SockSite(runner, bind_unix(unix_path)).start()
+            await web.SockSite(runner, bind_unix(unix_path), backlog=BACKLOG).start()
         for one in sockets:
-            await web.SockSite(runner, one, ssl_context=None if one.family == socket.AF_UNIX else tls).start()
+            context = None if one.family == socket.AF_UNIX else tls
+            await web.SockSite(runner, one, ssl_context=context, backlog=BACKLOG).start()
     except BaseException:
         await runner.cleanup()
         raise

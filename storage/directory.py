@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from relay.contracts import NewToken
 from relay.errors import NotFound
 from relay.model.instance import Instance
 from relay.model.tenant import Account, Credential, Tenant, Token
@@ -15,7 +16,7 @@ from storage.cache import Cache
 from storage.cipher import Cipher
 from storage.configuration_rows import read_credential, read_tenant, read_token
 from storage.database import Database, Peers
-from storage.work import Row, T, Values, Work, fetch, fetch_one
+from storage.work import Row, T, Values, Work, fetch, fetch_one, notify
 
 RemoveContents = Callable[[Sequence[str]], Awaitable[None]]
 
@@ -82,9 +83,9 @@ class Directory:
         """See Directory."""
         return await self._all("tenants", {}, read_tenant)
 
-    async def add_tenant(self, tenant: Tenant) -> None:
+    async def add_tenant(self, tenant: Tenant, first: NewToken | None = None) -> None:
         """See Directory."""
-        await self.change(configuration.add_tenant(tenant))
+        await self.change(identities.add_tenant(tenant, first))
 
     async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """See Directory."""
@@ -127,6 +128,10 @@ class Directory:
     async def change_account(self, owner: str, account: str, change: Callable[[Account], Account]) -> Account:
         """See Directory."""
         return await self.change(configuration.change_account(owner, account, self._cipher, change))
+
+    async def note_mended(self) -> None:
+        """See Directory."""
+        await self.change(notify([configuration.CHANGED]))
 
     async def delete_account(self, owner: str, account: str) -> None:
         """See Directory."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from relay.contracts import NewToken
 from relay.errors import Conflict, NotFound
-from relay.model.tenant import Credential, Token
+from relay.model.tenant import Credential, Tenant, Token
+from storage import configuration
 from storage.configuration import begin_change, require_tenant
 from storage.configuration_rows import read_credential, read_token, write_credential, write_token
 from storage.work import Work, execute, fetch_one
@@ -31,6 +33,13 @@ def delete_credential(tenant: str | None, username: str) -> Work[None]:
     yield from begin_change()
     if not (yield from execute("delete_credential", {"tenant": tenant, "username": username})):
         raise NotFound(f"no credential {username}")
+
+
+def add_tenant(tenant: Tenant, first: NewToken | None) -> Work[None]:
+    """With its first token, so that there is none that nobody can use; Conflict where an id is taken."""
+    yield from configuration.add_tenant(tenant)
+    if first is not None:
+        yield from add_token(*first)
 
 
 def add_token(token: Token, secret_hash: str) -> Work[None]:

@@ -17,7 +17,7 @@ from relay.model.message import QueueId, RecipientState
 from storage.notices import ready_notes
 from storage.rows import read_recipient
 from storage.settling import Change, change_recipients
-from storage.work import Lock, Values, Work, execute, fetch, notify
+from storage.work import Values, Work, execute, fetch, notify
 
 DEATHS = 3
 """In a row, without an outcome in between, after which a delivery is held."""
@@ -47,8 +47,12 @@ def recover(statement: str, lease: Values) -> Work[Recovered]:
     now = lease["now"]
     assert isinstance(now, int)  # noqa: S101 - for the type checker: `lease` is ours
     orphans = sorted((_Orphan(*row) for row in (yield from fetch(statement, lease))), key=lambda one: one.message)
-    killers = [one for one in orphans if one.deaths >= DEATHS]
-    suspects = [one for one in orphans if one.deaths == DEATHS - 1]
+    deadly = {one.message for one in orphans if one.deaths >= DEATHS}
+    # Settlements lock messages before deliveries, we the other way round: whoever has locked a message may wait for us, so
+    # we do not wait for him. Such a one is tried alone once more.
+    locked = {row[0] for row in (yield from fetch("lock_free_messages", given=[(key,) for key in sorted(deadly)]))}
+    killers = [one for one in orphans if one.deaths >= DEATHS and one.message in locked]
+    suspects = [one for one in orphans if one.deaths >= DEATHS - 1 and one not in killers]
     held = (yield from _hold(killers, now)) if killers else ()
     yield from execute(
         "postpone_deliveries",
@@ -62,7 +66,6 @@ def recover(statement: str, lease: Values) -> Work[Recovered]:
 
 
 def _hold(killers: Sequence[_Orphan], now: int) -> Work[list[Event]]:
-    yield Lock("lock_messages", [(one.message,) for one in killers])
     tenants = {one.message: one.tenant for one in killers}
     rows = yield from fetch("claimed_recipients", given=[(one.message, one.number) for one in killers])
     found = [(QueueId(row[0]), read_recipient(row, 2)) for row in rows]

@@ -221,11 +221,11 @@ class Attempter:
         """Write it, as long as the lease can last: what a server has said must not be forgotten for a store's hiccup."""
         give_up_at = self._clock.boot() + self._leases.lease * 2 // 3
         while True:
+            writing = asyncio.ensure_future(self._queue.settle(settlement))
             try:
-                return await self._queue.settle(settlement)
-            except asyncio.CancelledError:  # cut at the end of a stop; written by that call, or else by this one
-                await self._queue.settle(settlement)
-                return True
+                return await asyncio.shield(writing)
+            except asyncio.CancelledError:  # cut at the end of a stop: it is written all the same, or refused
+                return await writing
             except StoreUnavailable:
                 if self._clock.boot() >= give_up_at:
                     raise

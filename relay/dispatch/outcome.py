@@ -35,7 +35,6 @@ _STATES = {
     Verdict.CAPTURED: (RecipientState.CAPTURED, EventKind.CAPTURED),
 }
 _CLOSING = frozenset({Verdict.SENT, Verdict.FAILED, Verdict.CAPTURED})
-_CLOSING = frozenset({Verdict.SENT, Verdict.FAILED, Verdict.CAPTURED})
 """There is no next try to ask for."""
 _TOO_MANY_RECIPIENTS = "4.5.3"
 LOCAL_ERRORS = 3
@@ -120,15 +119,16 @@ def settle_fault(
     delivery: LeasedDelivery,
     attempt: Attempt,
     fault: AccountFault,
-    due: int,
+    probe_at: int,
     on_unknown: OnUnknown,
     now: int,
     *,
     until: int | None = None,
 ) -> Settlement:
-    """The account's fault: what the attempt did bring holds; the others wait, no attempt counted, due with the breaker.
+    """The account's fault: what the attempt did bring holds; the others wait, no attempt counted.
 
-    They wait no longer than `until` (RetryPolicy.longest_wait); None: as long as it takes.
+    They are due at once, behind what was due before: the breaker alone keeps them back, until `probe_at` or until the
+    account is mended. They wait no longer than `until` (RetryPolicy.longest_wait); None: as long as it takes.
     """
     waits = until is None or now < until
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
@@ -137,17 +137,17 @@ def settle_fault(
     for recipient in delivery.recipients:
         outcome = brought.get(recipient.position)
         if outcome is not None and outcome.verdict is not Verdict.DEFERRED:
-            after = _next_for(outcome, _Next(due), on_unknown)
+            after = _next_for(outcome, _Next(probe_at), on_unknown)
             change, event = _judge(delivery, recipient, outcome, attempt, after, counted=True)
         else:
-            change, event = _wait(delivery, recipient, attempt, fault, due if waits else None)
+            change, event = _wait(delivery, recipient, attempt, fault, probe_at if waits else None)
         changes.append(change)
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
     return settlement_of(
         delivery,
-        state=_delivery_state(changes, _Next(due), on_unknown),
-        due=due,
+        state=_delivery_state(changes, _Next(probe_at), on_unknown),
+        due=now,
         at=now,
         recipients=tuple(changes),
         events=tuple(events),
@@ -185,7 +185,7 @@ def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now
     reach the next hop each time; after LOCAL_ERRORS of them the delivery is held until somebody has looked."""
     assert attempt.fault is not None  # noqa: S101  # for mypy: it is what the caller has just made
     waiting = settle_fault(delivery, attempt, attempt.fault, due, OnUnknown.RETRY, now)
-    waiting = replace(waiting, counts=True, spent=True)
+    waiting = replace(waiting, due=due, counts=True, spent=True)
     if delivery.attempt < LOCAL_ERRORS:
         return waiting
     facts: Facts = {"reason": f"local error in {delivery.attempt} attempts, see the log; retry or cancel it"}

@@ -26,7 +26,9 @@ from relay.ingress.trust import read_client_address
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 128
+_BACKLOG = 4096
+"""Connections that wait to be accepted, as far as the system allows (net.core.somaxconn). A client beyond them hears nothing
+and tries again after seconds; a crowd is rather to be told 421."""
 _LAST_WAIT = 1.0
 """Seconds for sessions to end that have been aborted; the process goes on to its end without them."""
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

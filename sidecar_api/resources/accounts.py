@@ -119,5 +119,8 @@ async def delete_account(call: Call) -> web.Response:
 
 
 async def test_account(call: Call) -> web.Response:
-    """POST /v1/accounts/{id}/test: connects, secures, authenticates, says goodbye."""
-    return answer(200, probe_out(await call.services.probe.probe(await _account(call))))
+    """POST /v1/accounts/{id}/test: connects, secures, authenticates, says goodbye. If that works, its mail goes at once."""
+    found = await call.services.probe.probe(await _account(call))
+    if found.ok:
+        await call.services.directory.note_mended()
+    return answer(200, probe_out(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from relay.contracts import NewToken
 from relay.model.tenant import Scope, SuppressOn, Tenant
 from relay.secrets import token_hash
 from sidecar_api.auth import one_tenant
@@ -26,6 +27,7 @@ async def add_tenant(call: Call) -> web.Response:
     """POST /v1/tenants: with a first token, which may do all in it."""
     wanted = call.given(shapes.TenantIn)
     directory, clock = call.services.directory, call.services.clock
+    token, secret = new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)
     await directory.add_tenant(
         Tenant(
             wanted.id,
@@ -38,10 +40,9 @@ async def add_tenant(call: Call) -> web.Response:
             duplicates_window=wanted.duplicates_window,
             suppress_on=SuppressOn(wanted.suppress_on),
             suppress_for=wanted.suppress_for,
-        )
+        ),
+        NewToken(token, token_hash(secret)),
     )
-    token, secret = new_token(FIRST_TOKEN, wanted.id, frozenset(Scope), None, clock)
-    await directory.add_token(token, token_hash(secret))
     return answer(201, IssuedTokenOut(id=wanted.id, token=secret), {"Location": f"/v1/tenants/{wanted.id}"})
 
 

@@ -139,6 +139,10 @@ RETURNING deliveries.message_id, deliveries.number;
 -- {orphan_columns}: of deliveries whose holder is dead, in the order of recovering._Orphan
 deliveries.queue_key, deliveries.due, deliveries.message_id, deliveries.number, deliveries.tenant_id, deliveries.deaths
 
+-- lock_free_messages: those of these messages that nobody else has locked, locked
+-- rows: id text
+SELECT messages.id FROM messages WHERE messages.id IN (SELECT id FROM given) {passing_over};
+
 -- postpone_deliveries: those that are to be tried alone, so many µs from now
 -- rows: message_id text, number bigint, pause bigint
 UPDATE deliveries SET due = {wall_clock} + given.pause

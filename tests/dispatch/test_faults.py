@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -49,6 +50,33 @@ async def test_a_refused_connection_stops_the_account_and_not_the_mail(core: Cor
     assert len(core.log.lines("account_resumed")) == 1
     for one in accepted:
         assert [(r.state, r.attempts) for r in (await core.detail(one)).recipients] == [(R.SENT, 1)]
+
+
+async def test_a_single_message_goes_as_soon_as_its_account_is_mended(core: Core, server: SmtpServer) -> None:
+    """Its account's pause may be minutes long by then."""
+    held = refused_port()
+    account = await core.add_account(held.getsockname()[1])
+    accepted = await core.submit()
+    await core.log.wait_for("account_paused")
+    [waiting] = await core.explainer.explain(None, accepted.id)
+    assert waiting.next_attempt_at == START + FIRST_PAUSE
+    await core.store.directory.change_account(account.tenant, account.id, lambda one: replace(one, port=server.port))
+    await core.log.wait_for(accepted.id, "sent")
+    assert core.clock.now() == START
+    held.close()
+
+
+async def test_a_single_message_goes_as_soon_as_its_account_was_found_in_order(core: Core) -> None:
+    held = refused_port()
+    await core.add_account(port := held.getsockname()[1])
+    accepted = await core.submit()
+    await core.log.wait_for("account_paused")
+    held.close()
+    async with SmtpServer(port=port) as server:
+        await core.store.directory.note_mended()
+        await core.log.wait_for(accepted.id, "sent")
+        assert len(server.messages) == 1
+    assert core.clock.now() == START
 
 
 async def test_the_loop_lives_while_a_probe_hangs_and_mail_waits(core: Core, server: SmtpServer) -> None:

@@ -202,6 +202,25 @@ async def test_stop_does_not_cut_an_outcome_on_its_way_to_the_store(
     assert core.admission.depth == 0
 
 
+async def test_an_outcome_that_is_cut_on_its_way_and_refused_is_not_reported(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease was lost before: nothing was written, so nothing may be told or counted."""
+    await core.add_account(server.port)
+    gate = Gate()
+    server.on("dot", Action(OK.reply, when=gate))
+    accepted = await core.submit()
+    await gate.reached()
+    await core.store.take_over("test")
+    settling = watch(monkeypatch, core.store.queue, "settle")
+    gate.set()
+    await settling.wait()
+    await core.dispatcher.stop(0)
+    assert await core.states(accepted) == [R.QUEUED]
+    assert core.log.lines(accepted.id, "sent") == []
+    assert core.admission.depth == 1
+
+
 @pytest.mark.parametrize("method", ["accept", "claim"])
 async def test_what_is_leased_while_we_stop_is_given_back_untried(
     core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, method: str

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -220,3 +223,12 @@ async def test_how_things_stand_here_is_not_the_clients_fault(open_door: OpenADo
         assert (await client.ask("MAIL FROM:<a@b.example>")).startswith("451 4.3.0 ")
     door.intake.refusal = None
     assert (await client.ask("MAIL FROM:<a@b.example>")).startswith("250 ")
+
+
+async def test_a_crowd_that_comes_at_once_is_heard(open_door: OpenADoor) -> None:
+    """Nobody's connection is dropped by the system while the door is busy with something else: here, with this test."""
+    crowd = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    door = await open_door(max_connections=10)
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(crowd):
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", door.port), timeout=1))

@@ -17,6 +17,7 @@ from relay.contracts import (
     FeedFilter,
     FeedPage,
     MessageFilter,
+    NewToken,
     ProbeResult,
     QueueCounts,
 )
@@ -236,6 +237,7 @@ class MemoryDirectory:
     by_account: dict[tuple[str, str], Account] = field(default_factory=dict)
     by_username: dict[str, Credential] = field(default_factory=dict)
     by_hash: dict[str, Token] = field(default_factory=dict)
+    mended: int = 0
 
     async def instance(self) -> Instance:
         """The settings."""
@@ -256,11 +258,17 @@ class MemoryDirectory:
         """All."""
         return sorted(self.by_tenant.values(), key=lambda one: one.id)
 
-    async def add_tenant(self, tenant: Tenant) -> None:
+    async def add_tenant(self, tenant: Tenant, first: NewToken | None = None) -> None:
         """A new one."""
         if tenant.id in self.by_tenant:
             raise Conflict(f"tenant exists: {tenant.id}")
         self.by_tenant[tenant.id] = tenant
+        if first is not None:
+            await self.add_token(*first)
+
+    async def note_mended(self) -> None:
+        """An account was found in order."""
+        self.mended += 1
 
     async def change_tenant(self, tenant: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """By id."""
@@ -452,11 +460,11 @@ class MemorySuppressions:
 
 
 class Probe:
-    """Finds every account well."""
+    """Finds every account well, but those at `bad.example`."""
 
     async def probe(self, account: Account) -> ProbeResult:
-        """Well."""
-        return ProbeResult(True, "auth", f"{account.host} accepts")
+        """Well, or not."""
+        return ProbeResult(account.host != "bad.example", "auth", f"{account.host} accepts")
 
 
 @dataclass

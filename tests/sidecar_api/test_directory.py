@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,10 @@ async def test_an_account_is_stored_as_said(door: Door) -> None:
     assert not door.directory.by_account["a", "x"].guarded
     probe = await door.ask("POST", "/v1/accounts/main2/test")
     check(ProbeOut, probe.json)
+    assert door.directory.mended == 1
+    door.directory.by_account["a", "main2"] = replace(account, host="bad.example")
+    assert not (await door.ask("POST", "/v1/accounts/main2/test")).json["ok"]
+    assert door.directory.mended == 1, "mail that waits is tried at once where the account works, and only there"
     assert (await door.ask("DELETE", "/v1/accounts/main2")).status == 204
 
 

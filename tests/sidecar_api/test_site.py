@@ -197,3 +197,11 @@ async def test_a_client_that_goes_away_is_no_fault_of_ours(
     for _ in range(3):
         assert (await door.ask("GET", "/health/live")).status == 200
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_a_crowd_that_comes_at_once_is_heard(site: Site) -> None:
+    """Nobody's connection is dropped by the system while the door is busy with something else: here, with this test."""
+    crowd = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(crowd):
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", site.ports[0]), timeout=1))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from relay.contracts import NewToken
 from relay.errors import Conflict, NotFound
 from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import Priority
@@ -54,6 +55,17 @@ async def test_tenants(store: Store) -> None:
     for look_up in (directory.tenant, directory.delete_tenant):
         with pytest.raises(NotFound):
             await look_up("b")
+
+
+async def test_a_tenant_is_made_with_its_first_token_or_not_at_all(store: Store) -> None:
+    taken = Token("taken", "first", TENANT, frozenset(Scope), None, 1)
+    await store.directory.add_token(taken, "00")
+    with pytest.raises(Conflict):
+        await store.directory.add_tenant(Tenant("b", "B", None, 1), NewToken(replace(taken, tenant="b"), "11"))
+    assert [tenant.id for tenant in await store.directory.tenants()] == [TENANT]
+    first = replace(taken, id="new", tenant="b")
+    await store.directory.add_tenant(Tenant("b", "B", None, 1), NewToken(first, "22"))
+    assert await store.directory.token("22") == first
 
 
 async def test_an_account_comes_back_whole(store: Store) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
+import pytest
+
 from relay.model.act import Act
 from relay.model.delivery import LeasedDelivery
 from relay.model.event import Event
@@ -112,3 +117,29 @@ async def test_what_was_held_at_the_opening_is_told_later(opened: Open) -> None:
     told: list[Event] = []
     store.on_held(told.extend)
     assert [event.kind for event in told] == ["held"]
+
+
+@pytest.mark.postgres
+async def test_recovery_waits_for_no_settlement_of_what_it_takes_back(opened: Open, url: str, backend: str) -> None:
+    """Who settles has locked the message and wants the delivery, which recovery has locked: to wait would be a deadlock."""
+    if backend == "sqlite":
+        pytest.skip("it has one writer")
+    store = await opened_for(opened)
+    await store.queue.accept(mail())
+    for _ in range(DEATHS - 1):
+        await claim_in_time(store)
+        await die(store)
+    (lease,) = await claim_in_time(store)
+    settling = await asyncpg.connect(url)
+    try:
+        await settling.execute("BEGIN")
+        await settling.execute("SELECT id FROM messages WHERE id = $1 FOR NO KEY UPDATE", lease.message.id)
+        async with asyncio.timeout(5):
+            assert await die(store) == 1, "it is tried alone once more"
+        await settling.execute("COMMIT")
+    finally:
+        await settling.close()
+    assert not await store.queue.settle(settled(lease, RecipientState.SENT))
+    await claim_in_time(store)
+    assert await die(store) == 0
+    assert (await store.archive.message(TENANT, lease.message.id)).message.state is MessageState.HELD

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from relay.contracts import NewToken
 from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.client_side import NO_CLIENT_SIDE, ClientSide
-from relay.model.tenant import Scope, Tenant
+from relay.model.tenant import Scope, Tenant, Token
 from relay.secrets import token_hash
 from sidecar_api.auth import existing_tenant
 from sidecar_api.call import Call, answer
@@ -26,13 +27,14 @@ async def put_tenant(call: Call) -> web.Response:
     wanted = call.given(shapes.GenroTenantIn)
     directory = call.services.directory
     new = wanted.tenant_applied_to(Tenant(wanted.id, wanted.id, None, call.services.clock.now()))
+    token, secret = _new_key(call, wanted.id)
     try:
-        await directory.add_tenant(new)
+        await directory.add_tenant(new, NewToken(token, token_hash(secret)))
     except Conflict:
         await _change(call, wanted.id, wanted)
         return answer(200, shapes.GenroTenantKeyOut(ok=True))
     await call.services.client_sides.change_client_side(wanted.id, wanted.side_applied_to)
-    return answer(200, shapes.GenroTenantKeyOut(ok=True, api_key=await _make_key(call, wanted.id)))
+    return answer(200, shapes.GenroTenantKeyOut(ok=True, api_key=secret))
 
 
 async def _change(call: Call, tenant: str, wanted: shapes.GenroTenantIn | shapes.GenroTenantChange) -> None:
@@ -111,8 +113,12 @@ async def revoke_key(call: Call) -> web.Response:
     return answer(200, GenroOkOut(ok=True))
 
 
+def _new_key(call: Call, tenant: str) -> tuple[Token, str]:
+    return new_token(KEY, tenant, frozenset(Scope), None, call.services.clock)
+
+
 async def _make_key(call: Call, tenant: str) -> str:
-    token, secret = new_token(KEY, tenant, frozenset(Scope), None, call.services.clock)
+    token, secret = _new_key(call, tenant)
     await _revoke_keys(call, tenant)
     await call.services.directory.add_token(token, token_hash(secret))
     return secret
