@@ -203,6 +203,7 @@ class Relay:
         """The REST door as an application, to be served on any socket."""
         services = Services(
             intake=self.intake,
+            limits=self.store.limits,
             archive=self.store.archive,
             contents=self.store.contents,
             directory=self.store.directory,

@@ -21,6 +21,7 @@ from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, Que
 from relay.model.event import Event, EventKind
 from relay.model.explanation import DeliveryExplanation, DeliveryStanding, LimitStanding
 from relay.model.instance import Instance
+from relay.model.limit import Limits
 from relay.model.message import MessageDetail, MessageState, Priority, QueueId
 from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter
 from relay.model.tenant import Account, Credential, Tenant, Token
@@ -83,6 +84,13 @@ class MessageQueue(Protocol):
 
     async def open_deliveries(self) -> int:
         """How many deliveries are not done (a start-up count; not for the hot path)."""
+
+
+class LimitMeters(Protocol):
+    """How limits stand, for people."""
+
+    async def standings(self, limits: Mapping[str, Limits]) -> Sequence[LimitStanding]:
+        """Of limits by their keys (relay.model.limit), each of which is set, in that order."""
 
 
 class ContentWriter(Protocol):

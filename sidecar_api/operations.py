@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         events,
         explain,
         instance,
+        limits,
         suppressions,
         suspensions,
         tenants,
@@ -103,6 +104,8 @@ DELETE_ACCOUNT: Operation[None] = Operation("DELETE", "/v1/accounts/{id}")
 ENABLE_ACCOUNT: Operation[accounts.AccountOut] = Operation("POST", "/v1/accounts/{id}/enable")
 DISABLE_ACCOUNT: Operation[accounts.AccountOut] = Operation("POST", "/v1/accounts/{id}/disable")
 TEST_ACCOUNT: Operation[instance.ProbeOut] = Operation("POST", "/v1/accounts/{id}/test")
+
+LIST_LIMITS: Listing[limits.LimitsStandingOut, limits.LimitStandingOut] = Listing("GET", "/v1/limits")
 
 LIST_CREDENTIALS: Listing[credentials.CredentialsOut, credentials.CredentialOut] = Listing("GET", "/v1/credentials")
 ADD_CREDENTIAL: Operation[credentials.IssuedCredentialOut] = Operation("POST", "/v1/credentials")

@@ -19,6 +19,7 @@ from relay.contracts import (
     Directory,
     EventFeed,
     Explainer,
+    LimitMeters,
     MessageArchive,
     SuppressionList,
     Suspensions,
@@ -57,6 +58,7 @@ class Services:
     a JSON body, in octets."""
 
     intake: Intake
+    limits: LimitMeters
     archive: MessageArchive
     contents: ContentStore
     directory: Directory

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.model.delivery import LeasedDelivery, Settlement
-from relay.model.explanation import LimitStanding
+from relay.model.explanation import LimitStanding, WindowStanding
 from relay.model.limit import Limits, Slots, account_limit, domain_limit, tenant_limit
 from relay.model.queue_key import QueueKey
 from storage.configuration_rows import read_limits
@@ -50,16 +50,12 @@ def find_limits(queue_key: str, lengths: Lengths) -> Work[tuple[Limit, ...]]:
     if key.domain:
         values = {"tenant": key.tenant, "domain": key.domain}
         found.append((domain_limit(key.tenant, key.domain), (yield from fetch_one("domain_limit", values))))
-    return tuple(_limit(limit_key, limits, lengths) for limit_key, row in found if (limits := _limits(row)))
+    return tuple(limit_of(limit_key, limits, lengths) for limit_key, row in found if (limits := _limits(row)))
 
 
 def _limits(row: Row | None) -> Limits | None:
     limits = read_limits(row, 0) if row else None
     return limits if limits and limits.is_set else None
-
-
-def _limit(key: str, limits: Limits, lengths: Lengths) -> Limit:
-    return Limit(key, windows_of(limits, lengths), limits.unit, limits.on_limit)
 
 
 def make_limits(limits: Sequence[Limit]) -> Work[None]:
@@ -84,14 +80,27 @@ def read_meter(limit: Limit, wanted: int, lease: Values) -> Work[tuple[Meter, in
     return Meter(limit, standing, Stamps(rows)), now
 
 
-def standings(limits: Sequence[Limit], lease: Values) -> Work[Sequence[LimitStanding]]:
+def standings(limits: Sequence[Limit], lengths: Lengths, lease: Values) -> Work[Sequence[LimitStanding]]:
     """How limits stand for one more slot, for somebody who asks."""
+    asked = [(limit.key, window.length) for limit in limits for window in limit.windows]
+    sent = {(row[0], row[1]): int(row[2]) for row in (yield from fetch("sent_within", lease, asked))}
     found = []
     for limit in limits:
-        meter, now = yield from read_meter(limit, 1, lease)
-        opens = meter.opens(1, now)
-        found.append(LimitStanding(limit.key, meter.standing.in_flight, opens if opens > now else None))
+        in_flight, opens, now = 0, 0, 0
+        if any(key == limit.key for key, _ in sent):  # else nothing was ever to go under it
+            meter, now = yield from read_meter(limit, 1, lease)
+            in_flight, opens = meter.standing.in_flight, meter.opens(1, now)
+        windows = tuple(
+            WindowStanding(lengths.name_of(one.length), one.most, sent.get((limit.key, one.length), 0) + in_flight)
+            for one in limit.windows
+        )
+        found.append(LimitStanding(limit.key, in_flight, opens if opens > now else None, windows))
     return found
+
+
+def limit_of(key: str, limits: Limits, lengths: Lengths) -> Limit:
+    """A limit as a claim meets it."""
+    return Limit(key, windows_of(limits, lengths), limits.unit, limits.on_limit)
 
 
 def take_slots(slots: Sequence[Slot]) -> Work[None]:

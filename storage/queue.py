@@ -10,7 +10,7 @@ from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
 from relay.model.event import Event
 from relay.model.explanation import LimitStanding
-from relay.model.limit import Slots
+from relay.model.limit import Limits, Slots
 from relay.model.queue_key import QueueKey
 from storage import leasing, limiting, recovering, settling
 from storage.accepting import accept_messages
@@ -58,7 +58,7 @@ class _Claim(Item[Claim]):
 
 
 class Queue:
-    """Satisfies MessageQueue. Leases are held in the name of `holder` for `lease` µs."""
+    """Satisfies MessageQueue and LimitMeters. Leases are held in the name of `holder` for `lease` µs."""
 
     def __init__(
         self,
@@ -182,7 +182,12 @@ class Queue:
     async def limits(self, queue_key: str) -> Sequence[LimitStanding]:
         """See MessageQueue."""
         limits, _ = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
-        return await self._database.read(limiting.standings(limits, self._lease_values()))
+        return await self._database.read(limiting.standings(limits, self._lengths, self._lease_values()))
+
+    async def standings(self, limits: Mapping[str, Limits]) -> Sequence[LimitStanding]:
+        """See LimitMeters."""
+        found = [limiting.limit_of(key, one, self._lengths) for key, one in limits.items()]
+        return await self._database.read(limiting.standings(found, self._lengths, self._lease_values()))
 
     async def open_deliveries(self) -> int:
         """See MessageQueue."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay.errors import RelayError
 from relay.model.delivery import LeasedDelivery, Part, RecipientChange, Settlement
 from relay.model.event import Event
-from relay.model.message import TRANSITIONS, DeliveryState, MessageState, RecipientState, derive_state
+from relay.model.message import TRANSITIONS, MessageState, RecipientState, derive_state
 from storage.limiting import end_slots, ended_by, released
 from storage.notices import ready_notes
 from storage.rows import write_attempt, write_event, write_reply
@@ -82,9 +82,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         {one.message: derive_state(frozenset(c.state for c in one.recipients)) for one in first.values() if one.whole},
     )
     yield from note_found([each for one in first.values() for each in one.suppressions], lease)
-    ready = [(one.queue_key, one.due) for one in first.values() if one.state is DeliveryState.READY]
-    ready += [(part.queue_key, one.due) for one in first.values() for part in one.parts]
-    yield from notify(ready_notes(ready))
+    yield from notify(ready_notes([told for one in first.values() for told in one.ready]))
     written = set(places.values())
     return [place in written for place in range(len(settlements))]
 

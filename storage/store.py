@@ -51,6 +51,7 @@ class Store:
     """What relay.app hands to the parts."""
 
     queue: contracts.MessageQueue
+    limits: contracts.LimitMeters
     contents: contracts.ContentStore
     archive: contracts.MessageArchive
     directory: contracts.Directory
@@ -80,6 +81,7 @@ class Store:
     ) -> None:
         """Use `open_store`."""
         self.queue = queue
+        self.limits = queue
         self.contents = contents
         self.archive = archive
         self.directory = directory

@@ -22,6 +22,10 @@ class Lengths:
     hour: int = HOUR
     day: int = DAY
 
+    def name_of(self, length: int) -> str:
+        """`minute`, `hour` or `day`."""
+        return {self.minute: "minute", self.hour: "hour", self.day: "day"}[length]
+
 
 LENGTHS = Lengths()
 

@@ -10,7 +10,7 @@ import click
 
 from relay.cli import completion, message_views
 from relay.cli.commands import Verb, verb
-from relay.cli.options import tenant_option, yes_option
+from relay.cli.options import required_owner, tenant_option, yes_option
 from relay.cli.output import show_facts
 from relay.cli.prompts import confirm, confirm_softly
 from relay.cli.session import Session, without_nothing
@@ -64,6 +64,7 @@ def _act(session: Session, operation: Operation[Any], said: dict[str, Any], acco
     """On one or on all."""
     found, query = _filter_of(said), {"tenant": said["tenant"]}
     if said["message"] is None:
+        query = {"tenant": required_owner(session, said["tenant"], may_share=False)}
         action = operation.path.rpartition("/")[2] if operation.method == "POST" else "delete"
         body = {"action": action, "filter": found, "dry_run": said["dry_run"], "account": account}
         session.show(session.run(lambda api: _act_on_all(api, query, without_nothing(body))), show_facts)

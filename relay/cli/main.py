@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Who and how": {
         "tenants": ("tenants", "Tenants: who shares this instance."),
         "accounts": ("accounts", "Accounts: the ways out."),
+        "limits": ("limits", "Limits: how much of them is used."),
         "credentials": ("credentials", "Credentials: what SMTP clients present."),
         "tokens": ("tokens", "Tokens: what REST clients present."),
     },

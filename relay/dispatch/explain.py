@@ -101,9 +101,10 @@ def _attempted(delivery: DeliveryStanding, now: int) -> Reason:
 def _limited(limit: LimitStanding) -> Reason:
     kind, _, of = limit.key.partition(":")
     under_way = f", {limit.in_flight} under way" if limit.in_flight else ""
-    return Reason(
-        ReasonKind.LIMIT, f"the limit of {kind} {of} is reached{under_way}; the next slot opens then", limit.opens_at
-    )
+    used = ", ".join(f"{one.used} of {one.most} per {one.length}" for one in limit.windows if one.used >= one.most)
+    used = used and f" ({used})"
+    detail = f"the limit of {kind} {of} is reached{used}{under_way}; the next slot opens then"
+    return Reason(ReasonKind.LIMIT, detail, limit.opens_at)
 
 
 def _turn(lane: LaneStanding) -> Reason:

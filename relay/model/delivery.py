@@ -278,6 +278,15 @@ class Settlement:
     """`recipients` are all that the message has: their states give its state, and nobody need read it from the rows."""
     suppressions: tuple[Suppression, ...] = ()
     """Addresses that are to be sent to no more."""
+    told_due: int | None = None
+    """When READY: as of when other instances hear that it is due, where that is later: what keeps it back only we know."""
+
+    @property
+    def ready(self) -> tuple[tuple[str, int], ...]:
+        """What other instances are told of: the queue it waits in, those of its parts, and when they are due."""
+        due = self.due if self.told_due is None else self.told_due
+        own = ((self.queue_key, due),) if self.state is DeliveryState.READY else ()
+        return (*own, *((part.queue_key, due) for part in self.parts))
 
 
 def delivery_id(message: QueueId, number: int) -> str:

@@ -61,12 +61,24 @@ class DeliveryStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowStanding:
+    """How much of a window of a limit is used: sent within it, or under way."""
+
+    length: str
+    """`minute`, `hour` or `day`."""
+    most: int
+    used: int
+    """More than `most` where the limit was lowered."""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitStanding:
     """How a limit stands for one more: `opens_at` None is open now."""
 
     key: str
     in_flight: int
     opens_at: int | None
+    windows: tuple[WindowStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

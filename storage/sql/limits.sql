@@ -17,6 +17,25 @@ INSERT INTO limits (limit_key, last, last_at) VALUES (:limit_key, 0, 0) ON CONFL
 SELECT limits.last, (SELECT coalesce(sum(slots.weight), 0) FROM slots WHERE slots.limit_key = limits.limit_key), {wall_clock}
 FROM limits WHERE limits.limit_key = :limit_key;
 
+-- sent_within: how many slots were stamped within windows of so many µs. The latest send that has left a window is found from
+-- the newest end, so that this costs what was sent within it; where none is known that has, from the first that is
+-- rows: limit_key text, length bigint
+SELECT
+    given.limit_key,
+    given.length,
+    limits.last - coalesce(
+        (
+            SELECT max(send_log.number) FROM send_log
+            WHERE send_log.limit_key = given.limit_key AND send_log.at <= {wall_clock} - given.length
+        ),
+        (
+            SELECT send_log.number - send_log.weight FROM send_log
+            WHERE send_log.limit_key = given.limit_key ORDER BY send_log.number LIMIT 1
+        ),
+        limits.last
+    )
+FROM given JOIN limits ON limits.limit_key = given.limit_key;
+
 -- send_stamps: when sends with numbers of a span were stamped; the last of them may have its own number beyond it
 -- rows: limit_key text, first bigint, last bigint
 SELECT send_log.number, send_log.weight, send_log.at

@@ -374,3 +374,14 @@ def test_events_are_followed(instance: Instance, tenant: str) -> None:
     [line] = done.out.splitlines()
     assert line.split("  ")[2:5] == ["accepted", tenant, sent["id"]]
     assert instance.json(*asked)["kind"] == "accepted"
+
+
+def test_limits(instance: Instance, tenant: str) -> None:
+    of = ("--tenant", tenant)
+    instance.json("accounts", "add", "keep", *of, "--kind", "capture", "--limit-per-hour", "7")
+    instance.json("tenants", "change", tenant, "--domain-limit", "example.net=2/minute")
+    listed = instance.run("limits", "list", *of).out.splitlines()
+    assert [line.split() for line in listed[1:]] == [
+        ["account", "keep", "hour", "7", "0", "7", "messages", "0", "now"],
+        ["domain", "example.net", "minute", "2", "0", "2", "messages", "0", "now"],
+    ]

@@ -92,7 +92,7 @@ async def test_a_limit_is_named_and_when_it_opens(core: Core, server: SmtpServer
     await core.log.wait_for("sent")
     explained = await only(core, await core.submit())
     assert [(reason.kind, reason.until) for reason in explained.reasons] == [(K.LIMIT, START + HOUR)]
-    assert "account acme/main" in explained.reasons[0].detail
+    assert "account acme/main is reached (1 of 1 per hour)" in explained.reasons[0].detail
     assert explained.next_attempt_at == START + HOUR
     assert explained.route is not None
     assert explained.route.next_hop == f"127.0.0.1:{server.port}"

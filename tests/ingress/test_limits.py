@@ -15,6 +15,7 @@ from relay.ingress.listener import Listener, bind
 from tests.ingress.conftest import OpenADoor
 
 LONG = "x" * 3000
+CROWD = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 # --- deadlines --------------------------------------------------------------------------------------------------------
@@ -227,8 +228,7 @@ async def test_how_things_stand_here_is_not_the_clients_fault(open_door: OpenADo
 
 async def test_a_crowd_that_comes_at_once_is_heard(open_door: OpenADoor) -> None:
     """Nobody's connection is dropped by the system while the door is busy with something else: here, with this test."""
-    crowd = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     door = await open_door(max_connections=10)
     with contextlib.ExitStack() as open_ones:
-        for _ in range(crowd):
+        for _ in range(CROWD):
             open_ones.enter_context(socket.create_connection(("127.0.0.1", door.port), timeout=1))

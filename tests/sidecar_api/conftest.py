@@ -33,6 +33,7 @@ from tests.sidecar_api.memory import (
     MemoryCommands,
     MemoryDirectory,
     MemoryFeed,
+    MemoryLimits,
     MemorySuppressions,
     Probe,
     RecordingIntake,
@@ -160,6 +161,7 @@ def services_of(
     Counter("stagepost_test", "A counter", registry=registry).inc()
     return Services(
         intake=intake,
+        limits=MemoryLimits(),
         archive=archive,
         contents=archive,
         directory=directory,

@@ -30,8 +30,16 @@ from relay.model.client_side import NO_CLIENT_SIDE, ClientSide
 from relay.model.command import Command
 from relay.model.delivery import Attempt, Category, Phase, RecipientOutcome, Verdict, new_recipients
 from relay.model.event import Event, EventKind
-from relay.model.explanation import DeliveryExplanation, DeliveryStanding, Reason, ReasonKind
+from relay.model.explanation import (
+    DeliveryExplanation,
+    DeliveryStanding,
+    LimitStanding,
+    Reason,
+    ReasonKind,
+    WindowStanding,
+)
 from relay.model.instance import Instance
+from relay.model.limit import Limits
 from relay.model.message import (
     DeliveryState,
     Message,
@@ -415,6 +423,18 @@ class Suspensions:
 
     async def finish(self) -> None:
         """Nothing is left."""
+
+
+class MemoryLimits:
+    """One is under way, under each."""
+
+    async def standings(self, limits: Mapping[str, Limits]) -> Sequence[LimitStanding]:
+        """By the minute alone."""
+        return [
+            LimitStanding(key, 1, NOW if one.per_minute == 1 else None, (WindowStanding("minute", one.per_minute, 1),))
+            for key, one in limits.items()
+            if one.per_minute is not None
+        ]
 
 
 @dataclass

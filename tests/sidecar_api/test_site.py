@@ -19,6 +19,7 @@ from sidecar_api.site import Patience, Site, start_site
 from tests.sidecar_api.conftest import Door, filled_directory, listening, services_of
 from tests.sidecar_api.memory import Archive, RecordingIntake
 
+CROWD = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 BRIEF = Patience(request=0.2, idle=5, look=0.05, min_rate=10_000)
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-all\r\nContent-Type: application/json\r\n"
 
@@ -201,7 +202,6 @@ async def test_a_client_that_goes_away_is_no_fault_of_ours(
 
 async def test_a_crowd_that_comes_at_once_is_heard(site: Site) -> None:
     """Nobody's connection is dropped by the system while the door is busy with something else: here, with this test."""
-    crowd = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     with contextlib.ExitStack() as open_ones:
-        for _ in range(crowd):
+        for _ in range(CROWD):
             open_ones.enter_context(socket.create_connection(("127.0.0.1", site.ports[0]), timeout=1))

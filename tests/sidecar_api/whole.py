@@ -58,6 +58,7 @@ async def whole_door(
         app = make_app(
             Services(
                 intake=core.intake,
+                limits=core.store.limits,
                 archive=core.store.archive,
                 contents=core.store.contents,
                 directory=core.store.directory,

@@ -114,6 +114,23 @@ async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> Non
     assert not any(queue_key == "acme/leased/acme" for queue_key, _ in told["two"])
 
 
+async def test_others_hear_of_what_a_paused_account_keeps_back_for_when_it_is_probed(
+    pair: tuple[Store, Store],
+) -> None:
+    """Else each of them would try it at once, and an account with a wrong password meet as many logins as there are."""
+    one, two = pair
+    told: list[tuple[str, int]] = []
+    two.on_ready(lambda *ready: told.append(ready))
+    new = mail(leased=True)
+    await one.queue.accept(new)
+    later = CLOCK.now() + MINUTE
+    put_off = settled(leased(new), RecipientState.DEFERRED, due=new.message.accepted_at, told_due=later)
+    assert await one.queue.settle(put_off)
+    await until(lambda: bool(told))
+    assert told == [(QUEUE, later)]
+    assert len((await one.queue.claim(QUEUE, 1)).deliveries) == 1
+
+
 async def test_others_see_a_change_of_the_configuration(pair: tuple[Store, Store]) -> None:
     one, two = pair
     assert await two.directory.credential("late") is None

@@ -9,6 +9,7 @@ import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND
 from relay.model.delivery import LeasedDelivery
+from relay.model.explanation import LimitStanding, WindowStanding
 from relay.model.limit import Limits, Slots
 from relay.model.message import RecipientState
 from relay.model.tenant import Account, AccountKind
@@ -90,6 +91,34 @@ async def test_a_slot_that_was_not_spent_is_open_at_once(limited: Store) -> None
     assert len(await stamps(limited)) == 1
     assert len(await claim(limited)) == 2
     assert await claim(limited) == []
+
+
+async def shown(store: Store, limits: Limits = THREE, key: str = LIMIT) -> LimitStanding:
+    [standing] = await store.limits.standings({key: limits})
+    return standing
+
+
+async def test_how_a_limit_stands_is_shown(limited: Store) -> None:
+    assert await shown(limited) == LimitStanding(LIMIT, 0, None, (WindowStanding("hour", 3, 0),)), "nothing was sent"
+    kept, refused, cut = await claim(limited)
+    standing = await shown(limited)
+    assert (standing.in_flight, standing.windows) == (3, (WindowStanding("hour", 3, 3),))
+    assert standing.opens_at == pytest.approx(CLOCK.now() + HOUR, abs=SECOND)
+    assert await limited.queue.settle(settled(kept))
+    assert await limited.queue.settle(settled(refused))
+    await limited.queue.release([cut])
+    assert await shown(limited) == LimitStanding(LIMIT, 0, None, (WindowStanding("hour", 3, 2),))
+    ago = "UPDATE send_log SET at = at - 2 * CAST(3600000000 AS BIGINT) WHERE number = 1;"
+    await limited._database.write(script(ago))
+    both = Limits(per_hour=3, per_day=2)
+    standing = await shown(limited, both)
+    assert standing.windows == (WindowStanding("hour", 3, 1), WindowStanding("day", 2, 2))
+    assert standing.opens_at is not None
+    await limited._database.write(script("DELETE FROM send_log WHERE number = 1;"))  # as it is in time
+    assert (await shown(limited, both)).windows == (WindowStanding("hour", 3, 1), WindowStanding("day", 2, 1))
+    assert await shown(limited, key="tenant:other") == LimitStanding(
+        "tenant:other", 0, None, (WindowStanding("hour", 3, 0),)
+    )
 
 
 async def test_a_group_of_outcomes_gets_numbers_of_its_own(limited: Store) -> None:
