@@ -104,6 +104,7 @@ class Relay:
         self._team = None if worker is None else Team(worker, self.metrics, self.ill_parts, self.switch.follow)
         store.on_ready(self.dispatcher.wake)
         store.on_open(self.dispatcher.reopen)
+        store.on_health(self.dispatcher.hear_of_account)
         store.on_change(self.dispatcher.look_again)
         store.on_change(self.switch.look)
         self.metrics.accounts_paused.set_function(lambda: self.dispatcher.paused_accounts)

@@ -32,7 +32,14 @@ class _Tally(Collector):
         return ()
 
 
-OF_THE_INSTANCE = frozenset({"stagepost_queue_deliveries", "stagepost_admission_level", "stagepost_admission_closed"})
+OF_THE_INSTANCE = frozenset(
+    {
+        "stagepost_queue_deliveries",
+        "stagepost_accounts_paused",
+        "stagepost_admission_level",
+        "stagepost_admission_closed",
+    }
+)
 """Gauges that each worker of an instance knows of the whole of it, or of which the worst one counts."""
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from relay.model.delivery import Settlement
+from relay.model.health import AccountHealth
+from relay.model.message import DeliveryState
+
+ACCOUNT = "account"
+LONGEST_AILMENT = 200
+"""Characters: what NOTIFY and a pipe carry in one piece is bounded."""
 
 
 def ready_notes(ready: Sequence[tuple[str, int]]) -> list[str]:
@@ -11,3 +19,22 @@ def ready_notes(ready: Sequence[tuple[str, int]]) -> list[str]:
     for queue_key, due in ready:
         earliest[queue_key] = min(due, earliest.get(queue_key, due))
     return [f"ready {due} {queue_key}" for queue_key, due in earliest.items()]
+
+
+def settled_notes(settlements: Collection[Settlement]) -> list[str]:
+    """What they are told of settlements: first how accounts are, so that nobody tries what a pause keeps back."""
+    ready = [(one.queue_key, one.due) for one in settlements if one.state is DeliveryState.READY]
+    ready += [(part.queue_key, one.due) for one in settlements for part in one.parts]
+    return [*(health_note(one.health) for one in settlements if one.health is not None), *ready_notes(ready)]
+
+
+def health_note(health: AccountHealth) -> str:
+    """How an account is."""
+    ailment = " ".join(health.ailment.split())[:LONGEST_AILMENT]
+    return f"{ACCOUNT} {health.faults} {health.paused_until} {health.account_key} {ailment}"
+
+
+def read_health(told: str) -> AccountHealth:
+    """The same, behind its first word."""
+    faults, until, account_key, ailment = told.split(" ", 3)
+    return AccountHealth(account_key, int(faults), int(until), ailment)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from relay.model.delivery import NewMessage, Settlement
 from relay.model.message import derive_state
-from storage.notices import ready_notes
+from storage.notices import ready_notes, settled_notes
 from storage.rows import write_attempt, write_content, write_event, write_message
 from storage.settling import Change, LeaseLost, key_of, write_change, write_settlement
 from storage.work import Row, Values, Work, execute, notify
@@ -80,4 +80,4 @@ def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], leas
     changed = yield from execute("settle_ordinary", lease, rows)
     if changed < len(rows):
         raise LeaseLost(f"{len(rows) - changed} of {len(rows)} leases were lost: each is settled alone")
-    yield from notify(ready_notes([told for one in settlements for told in one.ready]))
+    yield from notify(settled_notes(settlements))

@@ -10,7 +10,7 @@ from relay.model.delivery import LeasedDelivery, Part, RecipientChange, Settleme
 from relay.model.event import Event
 from relay.model.message import TRANSITIONS, MessageState, RecipientState, derive_state
 from storage.limiting import end_slots, ended_by, released
-from storage.notices import ready_notes
+from storage.notices import ready_notes, settled_notes
 from storage.rows import write_attempt, write_event, write_reply
 from storage.suppressing import note_found
 from storage.work import Execute, Given, Values, Work, execute, execute_together, fetch, fetch_one, notify
@@ -82,7 +82,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         {one.message: derive_state(frozenset(c.state for c in one.recipients)) for one in first.values() if one.whole},
     )
     yield from note_found([each for one in first.values() for each in one.suppressions], lease)
-    yield from notify(ready_notes([told for one in first.values() for told in one.ready]))
+    yield from notify(settled_notes(first.values()))
     written = set(places.values())
     return [place in written for place in range(len(settlements))]
 

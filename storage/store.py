@@ -12,6 +12,7 @@ from relay import contracts
 from relay.clock import SECOND, Clock, SystemClock
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.model.event import Event
+from relay.model.health import AccountHealth
 from storage.archive import Archive
 from storage.bounce_mailbox import BounceMailboxes
 from storage.cipher import Cipher, key_id_of, make_keys, read_keys
@@ -23,6 +24,7 @@ from storage.directory import Directory
 from storage.durability import Durability
 from storage.feed import Feed
 from storage.migrate import migrate, read_migrations
+from storage.notices import ACCOUNT, read_health
 from storage.postgres import open_postgres
 from storage.pulse import Pulse
 from storage.queue import HeldCallback, OpenCallback, Queue, ReadyCallback
@@ -103,6 +105,7 @@ class Store:
         directory.cache.on_forget.append(tidings.wake)
         self._callbacks: list[ReadyCallback] = []
         self._open_callbacks: list[OpenCallback] = []
+        self._health_callbacks: list[Callable[[AccountHealth], None]] = []
         self._lost_callbacks: list[Callable[[str], None]] = []
         self._held_callbacks: list[HeldCallback] = []
         self._held_before: list[Event] = []
@@ -115,6 +118,10 @@ class Store:
     def on_open(self, callback: OpenCallback) -> None:
         """Have told of slots given back under a limit, here or elsewhere: its key (relay.model.limit)."""
         self._open_callbacks.append(callback)
+
+    def on_health(self, callback: Callable[[AccountHealth], None]) -> None:
+        """Have told how others have found an account to be."""
+        self._health_callbacks.append(callback)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have told that tenants, accounts, credentials or tokens have changed."""
@@ -200,13 +207,18 @@ class Store:
         self._directory.cache.forget()
 
     def heard(self, payload: str) -> None:
-        """A change of the configuration, a delivery that is ready, a slot that was given back, or a word about events."""
+        """A change of the configuration, a delivery that is ready, a slot that was given back, how an account is, or a word
+        about events."""
         kind, _, rest = payload.partition(" ")
         if kind == "ready":
             due, _, queue_key = rest.partition(" ")
             self.tell_ready(queue_key, int(due))
         elif kind == "open":
             self.tell_open(rest)
+        elif kind == ACCOUNT:
+            health = read_health(rest)
+            for callback in self._health_callbacks:
+                callback(health)
         elif kind == WRITTEN:
             self._tidings.wake()
         elif kind == WAITING:

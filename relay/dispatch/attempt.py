@@ -158,6 +158,7 @@ class Attempter:
         if way.breaker.is_closed:
             return settlement
         way.breaker = Breaker()
+        settlement = replace(settlement, health=way.breaker.health(way.account_key))
         return _along(settlement, account_event(EventKind.ACCOUNT_RESUMED, way.account_key, now, {}))
 
     def _measure(self, delivery: LeasedDelivery, attempt: Attempt) -> None:
@@ -184,6 +185,8 @@ class Attempter:
         self._metrics.account_faults.labels(fault.category.value).inc()
         until = since(delivery) + policy.longest_wait
         settlement = settle_fault(delivery, attempt, fault, after.open_until, on_unknown, now, until=until)
+        if after is not before:
+            settlement = replace(settlement, health=after.health(way.account_key))
         if not before.is_closed:
             return settlement
         facts: Facts = {"category": fault.category.value, "reason": fault.detail, "until": rfc3339(after.open_until)}

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from relay.clock import MINUTE, SECOND
+from relay.model.health import AccountHealth
 
 FIRST_PAUSE = 5 * SECOND
 LONGEST_PAUSE = 5 * MINUTE
+
+
+FOR_THE_FIRST = 5 * SECOND
+"""How much longer others wait: who found the fault probes first, and they only if nothing is heard of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,20 @@ class Breaker:
         """The pause ends early; the fault stands until a probe has gone well."""
         return replace(self, open_until=0)
 
+    def health(self, account_key: str) -> AccountHealth:
+        """For the others."""
+        return AccountHealth(account_key, self.faults, self.open_until, self.ailment)
+
     def after_fault(self, now: int, ailment: str = "", asked: int = 0) -> Breaker:
         """The next state; faults of attempts that ran side by side count once. `asked`: the pause that a reply asks for."""
         if now < self.open_until:
             return self
         pause = max(asked, min(FIRST_PAUSE << min(self.faults, 20), LONGEST_PAUSE))
         return Breaker(self.faults + 1, now + pause, ailment)
+
+
+def elsewhere(health: AccountHealth) -> Breaker:
+    """Of an account that another instance has attempted."""
+    if health.faults == 0:
+        return Breaker()
+    return Breaker(health.faults, health.paused_until + FOR_THE_FIRST, health.ailment)

@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from relay.clock import MILLISECOND, SECOND, Clock
 from relay.contracts import MessageQueue
 from relay.dispatch.attempt import Attempter
+from relay.dispatch.breaker import elsewhere
 from relay.dispatch.lane import Lane
 from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
 from relay.model.delivery import LeasedDelivery
 from relay.model.explanation import LaneStanding
+from relay.model.health import AccountHealth
 from relay.model.message import DeliveryState
 from relay.model.queue_key import account_key_of
 from relay.model.tenant import Account
@@ -106,6 +108,14 @@ class Dispatcher:
         for lane in self._lanes.values():
             if limit_key in lane.limit_keys:
                 lane.reopen()
+                self._look(lane)
+
+    def hear_of_account(self, health: AccountHealth) -> None:
+        """Another instance has found an account out of order, or well again."""
+        way = self._way(health.account_key)
+        way.breaker = elsewhere(health)
+        for lane in self._lanes.values():
+            if lane.way is way:
                 self._look(lane)
 
     def look_again(self) -> None:
@@ -301,13 +311,15 @@ class Dispatcher:
     def _lane(self, queue_key: str) -> Lane:
         lane = self._lanes.get(queue_key)
         if lane is None:
-            account_key = account_key_of(queue_key)
-            way = self._ways.get(account_key)
-            if way is None:
-                way = self._ways[account_key] = Way(account_key, self._offer_room, self._share)
-                self._learn(way)
-            lane = self._lanes[queue_key] = Lane(queue_key, way)
+            lane = self._lanes[queue_key] = Lane(queue_key, self._way(account_key_of(queue_key)))
         return lane
+
+    def _way(self, account_key: str) -> Way:
+        way = self._ways.get(account_key)
+        if way is None:
+            way = self._ways[account_key] = Way(account_key, self._offer_room, self._share)
+            self._learn(way)
+        return way
 
     def _learn(self, way: Way) -> None:
         """What the account may have, where it cannot be learnt by sending: no connection of it may be ours yet."""

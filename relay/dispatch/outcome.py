@@ -144,7 +144,7 @@ def settle_fault(
         changes.append(change)
         events.append(event)
     changes = _hold_unknown(changes, on_unknown)
-    settlement = settlement_of(
+    return settlement_of(
         delivery,
         state=_delivery_state(changes, _Next(probe_at), on_unknown),
         due=now,
@@ -154,7 +154,6 @@ def settle_fault(
         record=attempt,
         spent=is_spent(delivery, attempt),
     )
-    return replace(settlement, told_due=probe_at)
 
 
 def _wait(
@@ -186,7 +185,7 @@ def settle_local_error(delivery: LeasedDelivery, attempt: Attempt, due: int, now
     reach the next hop each time; after LOCAL_ERRORS of them the delivery is held until somebody has looked."""
     assert attempt.fault is not None  # noqa: S101  # for mypy: it is what the caller has just made
     waiting = settle_fault(delivery, attempt, attempt.fault, due, OnUnknown.RETRY, now)
-    waiting = replace(waiting, due=due, told_due=None, counts=True, spent=True)
+    waiting = replace(waiting, due=due, counts=True, spent=True)
     if delivery.attempt < LOCAL_ERRORS:
         return waiting
     facts: Facts = {"reason": f"local error in {delivery.attempt} attempts, see the log; retry or cancel it"}

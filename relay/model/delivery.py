@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from relay.model.address import Address
 from relay.model.event import Event, EventKind
+from relay.model.health import AccountHealth
 from relay.model.limit import Slots
 from relay.model.message import DeliveryState, Message, MessageState, QueueId, Recipient, RecipientState
 from relay.model.quick import quick
@@ -278,15 +279,8 @@ class Settlement:
     """`recipients` are all that the message has: their states give its state, and nobody need read it from the rows."""
     suppressions: tuple[Suppression, ...] = ()
     """Addresses that are to be sent to no more."""
-    told_due: int | None = None
-    """When READY: as of when other instances hear that it is due, where that is later: what keeps it back only we know."""
-
-    @property
-    def ready(self) -> tuple[tuple[str, int], ...]:
-        """What other instances are told of: the queue it waits in, those of its parts, and when they are due."""
-        due = self.due if self.told_due is None else self.told_due
-        own = ((self.queue_key, due),) if self.state is DeliveryState.READY else ()
-        return (*own, *((part.queue_key, due) for part in self.parts))
+    health: AccountHealth | None = None
+    """Its account's, where that has changed: other instances are told of it."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

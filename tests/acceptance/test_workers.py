@@ -103,6 +103,43 @@ async def test_an_account_has_no_more_connections_than_it_may(crew: RelayProcess
         assert 1 <= len(sink.sessions) <= 2
 
 
+async def send_side_by_side(relay: RelayProcess, count: int) -> None:
+    """Five from each of `count` clients, so that every worker has some."""
+    await asyncio.gather(*(asyncio.to_thread(send, relay, 5) for _ in range(count)))
+
+
+async def pauses(relay: RelayProcess, count: int) -> int:
+    """How many there were, as soon as there are `count`; TimeoutError."""
+    async with asyncio.timeout(20):
+        while True:
+            shown = await asyncio.to_thread(relay.cli, "events", "list", "--kind", "account_paused")
+            if len(shown["items"]) >= count:
+                return len(shown["items"])
+
+
+async def test_an_account_that_is_out_of_order_is_so_for_all_of_them(crew: RelayProcess) -> None:
+    """One tries it and not each; and found in order by one, its mail is sent by all."""
+    await asyncio.to_thread(crew.start)
+    async with SmtpServer() as sink:
+        await asyncio.to_thread(add_account, crew, sink, 9)
+        await send_side_by_side(crew, 8)
+        await sink.wait_for(40, 30)
+        sink.on("connect", "421 4.7.0 too many connections, try again in 10 minutes")
+        sink.drop_connections()
+        for session in sink.sessions:
+            await session.ended.wait()
+        before = len(sink.sessions)
+        await asyncio.to_thread(send, crew, 1)
+        assert await pauses(crew, 1) == 1  # by now all have heard
+        await send_side_by_side(crew, 8)
+        assert len(sink.sessions) - before == 1
+        assert figure(await metrics(crew), "stagepost_accounts_paused") == 1
+        sink.on("connect")
+        assert (await asyncio.to_thread(crew.cli, "accounts", "test", "sink"))["ok"]
+        await sink.wait_for(81, 30)
+        assert await pauses(crew, 1) == 1
+
+
 async def test_a_change_holds_at_all_of_them_at_once(crew: RelayProcess) -> None:
     await asyncio.to_thread(crew.start)
     connections = [await asyncio.open_connection("127.0.0.1", crew.api_port) for _ in range(30)]

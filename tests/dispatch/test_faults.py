@@ -10,8 +10,10 @@ import pytest
 
 from relay.clock import HOUR, MINUTE
 from relay.dispatch.attempt import STORE_PAUSE
-from relay.dispatch.breaker import FIRST_PAUSE, LONGEST_PAUSE
+from relay.dispatch.breaker import FIRST_PAUSE, FOR_THE_FIRST, LONGEST_PAUSE
 from relay.errors import StoreUnavailable
+from relay.model.explanation import ReasonKind
+from relay.model.health import AccountHealth
 from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import AccountKind, OnUnknown
 from tests.support.clock import START
@@ -77,6 +79,25 @@ async def test_a_single_message_goes_as_soon_as_its_account_was_found_in_order(c
         await core.log.wait_for(accepted.id, "sent")
         assert len(server.messages) == 1
     assert core.clock.now() == START
+
+
+async def test_what_another_instance_found_holds_here(core: Core, server: SmtpServer) -> None:
+    """It probes first; we do if nothing is heard of that, and all goes as soon as it says so."""
+    account = await core.add_account(server.port)
+    core.dispatcher.hear_of_account(AccountHealth(account.key, 1, START + MINUTE, "no login"))
+    first = await core.submit()
+    [waiting] = await core.explainer.explain(None, first.id)
+    assert [(one.kind, one.until) for one in waiting.reasons] == [(ReasonKind.PAUSED, START + MINUTE + FOR_THE_FIRST)]
+    await core.fake.until_slept(START + MINUTE + FOR_THE_FIRST)
+    assert server.sessions == []
+    core.dispatcher.hear_of_account(AccountHealth(account.key))
+    await core.log.wait_for(first.id, "sent")
+    core.dispatcher.hear_of_account(AccountHealth(account.key, 1, START + MINUTE, "no login"))
+    second = await core.submit()
+    await core.fake.until_slept(START + MINUTE + FOR_THE_FIRST)
+    core.fake.advance(MINUTE + FOR_THE_FIRST)
+    await core.log.wait_for(second.id, "sent")
+    assert len(core.log.lines("account_resumed")) == 1
 
 
 async def test_the_loop_lives_while_a_probe_hangs_and_mail_waits(core: Core, server: SmtpServer) -> None:

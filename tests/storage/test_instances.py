@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from relay.clock import HOUR, MINUTE, SECOND, SystemClock
 from relay.errors import StoreError, StoreUnavailable
 from relay.model.act import Act
 from relay.model.delivery import Settlement
+from relay.model.health import AccountHealth
 from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import Credential
 from storage import Store
@@ -114,21 +116,21 @@ async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> Non
     assert not any(queue_key == "acme/leased/acme" for queue_key, _ in told["two"])
 
 
-async def test_others_hear_of_what_a_paused_account_keeps_back_for_when_it_is_probed(
-    pair: tuple[Store, Store],
+@pytest.mark.parametrize("recipients", [1, 2])
+async def test_others_hear_how_an_account_is_before_they_hear_of_its_mail(
+    pair: tuple[Store, Store], recipients: int
 ) -> None:
-    """Else each of them would try it at once, and an account with a wrong password meet as many logins as there are."""
     one, two = pair
-    told: list[tuple[str, int]] = []
+    told: list[object] = []
+    two.on_health(told.append)
     two.on_ready(lambda *ready: told.append(ready))
-    new = mail(leased=True)
+    new = mail([f"r{n}@example.com" for n in range(recipients)], leased=True)
     await one.queue.accept(new)
-    later = CLOCK.now() + MINUTE
-    put_off = settled(leased(new), RecipientState.DEFERRED, due=new.message.accepted_at, told_due=later)
+    ill = AccountHealth("acme/main", 2, CLOCK.now(), f"no\r\nlogin {'x' * 10_000}")
+    put_off = settled(leased(new), *[RecipientState.DEFERRED] * recipients, due=5, health=ill)
     assert await one.queue.settle(put_off)
-    await until(lambda: bool(told))
-    assert told == [(QUEUE, later)]
-    assert len((await one.queue.claim(QUEUE, 1)).deliveries) == 1
+    await until(lambda: len(told) == 2)
+    assert told == [replace(ill, ailment=f"no login {'x' * 191}"), (QUEUE, 5)]
 
 
 async def test_others_see_a_change_of_the_configuration(pair: tuple[Store, Store]) -> None:

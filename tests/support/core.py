@@ -201,6 +201,7 @@ async def running_core(
         )
         store.on_ready(core.dispatcher.wake)
         store.on_open(core.dispatcher.reopen)
+        store.on_health(core.dispatcher.hear_of_account)
         store.on_change(core.dispatcher.look_again)
         store.on_change(core.switch.look)
         await core.switch.start()
