@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from relay.clock import HOUR, MINUTE
 from relay.model.control import Controls
+from relay.model.explanation import WindowStanding
 from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import RecipientState
 from relay.model.tenant import INSTANCE
 from tests.support.clock import START
-from tests.support.core import Core
+from tests.support.core import ACME, Core
 from tests.support.smtp_server import SmtpServer
 
 R = RecipientState
@@ -115,3 +116,33 @@ async def test_a_domain_whose_limit_is_lifted_goes_at_once(core: Core, server: S
     await core.fake.until_slept(START + HOUR)
     await core.change_tenant(domain_limits={})
     await core.log.wait_for("sent", count=3)
+
+
+async def test_a_limit_that_a_domain_is_given_binds_what_waits(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    core.dispatcher.set_active(False)
+    for _ in range(3):
+        await core.submit("a@b.example", "a@c.example")
+    await core.change_tenant(domain_limits={"b.example": ONE_AN_HOUR})
+    core.dispatcher.set_active(True)
+    await core.log.wait_for("sent", count=4)
+    await core.fake.until_slept(START + HOUR)
+    assert sorted(recipients(server)) == [("a@b.example",), *[("a@c.example",)] * 3]
+    core.fake.advance(HOUR)
+    await core.log.wait_for("sent", count=5)
+
+
+async def test_a_lowered_limit_binds_what_waits(core: Core, server: SmtpServer) -> None:
+    await core.add_account(server.port)
+    await core.change_tenant(limits=Limits(per_hour=5))
+    for _ in range(3):
+        await core.submit()
+    await core.log.wait_for("sent", count=3)
+    await core.change_tenant(limits=Limits(per_hour=2))
+    waits = await core.submit()
+    await core.fake.until_slept(START + HOUR)
+    assert await core.states(waits) == [R.QUEUED]
+    [standing] = await core.store.limits.standings({f"tenant:{ACME}": Limits(per_hour=2)})
+    assert standing.windows == (WindowStanding("hour", 2, 3),)
+    core.fake.advance(HOUR)
+    await core.log.wait_for(waits.id, "sent")
