@@ -118,6 +118,7 @@ def test_help_of_a_noun_cuts_no_sentence() -> None:
         (["messages", "hold"], "Say which"),
         (["messages", "hold", "x", "--batch", "y"], "Say which"),
         (["messages", "cancel", "x", "--dry-run"], "--dry-run is for filters"),
+        (["messages", "cancel", "--batch", "y"], "Whose is it? Say --tenant TENANT."),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_64(arguments: list[str], expected: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from relay.clock import HOUR, MINUTE
@@ -12,6 +13,7 @@ from relay.dispatch.retry import RetryPolicy
 from relay.model.control import Controls
 from relay.model.delivery import Claim
 from relay.model.message import MessageState, Priority, RecipientState
+from tests.support import postgres
 from tests.support.clock import START, FakeClock
 from tests.support.core import Core, running_core
 from tests.support.gate import Gate
@@ -211,3 +213,34 @@ async def test_nothing_is_asked_of_the_store_while_nothing_is_due(
     await server.wait_for(1)
     await core.fake.until_slept(START + 2 * HOUR)
     assert calls == ["acme/main/acme"]
+
+
+@pytest.mark.postgres
+async def test_what_another_has_locked_is_claimed_as_soon_as_it_lets_go(tmp_path: Path, server: SmtpServer) -> None:
+    """It is due, and no claim finds it: nobody will tell, so it is looked for again."""
+    url = postgres.new_database()
+    other = await asyncpg.connect(url)
+    try:
+        async with running_core(tmp_path, url=url, active=False) as core:
+            await core.add_account(server.port)
+            accepted = await core.submit()
+            await other.execute("BEGIN")
+            await other.execute("SELECT number FROM deliveries FOR UPDATE")
+            claims, claimed = core.store.queue.claim, asyncio.Semaphore(0)
+
+            async def claim(queue_key: str, limit: int) -> Claim:
+                found = await claims(queue_key, limit)
+                claimed.release()
+                return found
+
+            core.store.queue.claim = claim  # type: ignore[method-assign]
+            core.dispatcher.set_active(True)
+            for _ in range(2):
+                async with asyncio.timeout(20):
+                    await claimed.acquire()
+            await other.execute("ROLLBACK")
+            await core.log.wait_for(accepted.id, "sent")
+            assert core.dispatcher.in_flight == 0
+    finally:
+        await other.close()
+        postgres.drop_database(url)
