@@ -21,20 +21,27 @@ def ready_notes(ready: Sequence[tuple[str, int]]) -> list[str]:
     return [f"ready {due} {queue_key}" for queue_key, due in earliest.items()]
 
 
-def settled_notes(settlements: Collection[Settlement]) -> list[str]:
-    """What they are told of settlements: first how accounts are, so that nobody tries what a pause keeps back."""
+def settled_notes(settlements: Collection[Settlement], holder: str) -> list[str]:
+    """What they are told of settlements by `holder`: first how accounts are, so that nobody tries what a pause keeps
+    back."""
     ready = [(one.queue_key, one.due) for one in settlements if one.state is DeliveryState.READY]
     ready += [(part.queue_key, one.due) for one in settlements for part in one.parts]
-    return [*(health_note(one.health) for one in settlements if one.health is not None), *ready_notes(ready)]
+    return [*(health_note(holder, one.health) for one in settlements if one.health is not None), *ready_notes(ready)]
 
 
-def health_note(health: AccountHealth) -> str:
-    """How an account is."""
+def instance_of(holder: str) -> str:
+    """The instance whose process holds leases by this name."""
+    return holder.partition(".")[0]
+
+
+def health_note(holder: str, health: AccountHealth) -> str:
+    """How an account is, as `holder` has found it."""
     ailment = " ".join(health.ailment.split())[:LONGEST_AILMENT]
-    return f"{ACCOUNT} {health.faults} {health.paused_until} {health.account_key} {ailment}"
+    return f"{ACCOUNT} {instance_of(holder)} {health.faults} {health.paused_until} {health.account_key} {ailment}"
 
 
-def read_health(told: str) -> AccountHealth:
-    """The same, behind its first word."""
-    faults, until, account_key, ailment = told.split(" ", 3)
-    return AccountHealth(account_key, int(faults), int(until), ailment)
+def read_health(told: str, holder: str) -> AccountHealth | None:
+    """The same, behind its first word, for another process of that instance. None for all others: they stand elsewhere
+    in the network, and what ails the one need not ail them."""
+    instance, faults, until, account_key, ailment = told.split(" ", 4)
+    return AccountHealth(account_key, int(faults), int(until), ailment) if instance == instance_of(holder) else None

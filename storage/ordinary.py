@@ -80,4 +80,4 @@ def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], leas
     changed = yield from execute("settle_ordinary", lease, rows)
     if changed < len(rows):
         raise LeaseLost(f"{len(rows) - changed} of {len(rows)} leases were lost: each is settled alone")
-    yield from notify(settled_notes(settlements))
+    yield from notify(settled_notes(settlements, str(lease["holder"])))

@@ -80,7 +80,7 @@ class Queue:
         replaced, whose large content, beside the rows, is to go; `suppresses` says whether a tenant has a list of
         suppressions."""
         self._database = database
-        self._holder = holder
+        self.holder = holder
         self._lease = lease
         self._clock = clock
         self._cache = cache
@@ -132,7 +132,7 @@ class Queue:
 
     async def settle(self, settlement: Settlement) -> bool:
         """See MessageQueue."""
-        held = await self._group.put(_Settle(settlement, settled_row(settlement, self._holder)), ahead=True)
+        held = await self._group.put(_Settle(settlement, settled_row(settlement, self.holder)), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
         if settlement.suppressions:
@@ -166,7 +166,7 @@ class Queue:
 
     async def _recover(self, statement: str, holder: str | None = None) -> int:
         lease = self._lease_values()
-        values = {**lease, "holder": holder or self._holder}
+        values = {**lease, "holder": holder or self.holder}
         recovered = await self._database.write(recovering.recover(statement, values))
         await self._database.write(limiting.stamp_strays(self._lease_values()))
         for queue_key, due in recovered.ready:
@@ -206,7 +206,7 @@ class Queue:
 
     def _lease_values(self) -> Values:
         clock = self._clock
-        return {"holder": self._holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
+        return {"holder": self.holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
 
     def _compose(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
         """One work of a group. Locks of limits come first (storage.limiting), claims last: they see what was accepted and

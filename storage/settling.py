@@ -82,7 +82,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
         {one.message: derive_state(frozenset(c.state for c in one.recipients)) for one in first.values() if one.whole},
     )
     yield from note_found([each for one in first.values() for each in one.suppressions], lease)
-    yield from notify(settled_notes(first.values()))
+    yield from notify(settled_notes(first.values(), holder))
     written = set(places.values())
     return [place in written for place in range(len(settlements))]
 

@@ -120,7 +120,7 @@ class Store:
         self._open_callbacks.append(callback)
 
     def on_health(self, callback: Callable[[AccountHealth], None]) -> None:
-        """Have told how others have found an account to be."""
+        """Have told how another process of this instance has found an account to be."""
         self._health_callbacks.append(callback)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -216,9 +216,9 @@ class Store:
         elif kind == "open":
             self.tell_open(rest)
         elif kind == ACCOUNT:
-            health = read_health(rest)
-            for callback in self._health_callbacks:
-                callback(health)
+            if (health := read_health(rest, self._queue.holder)) is not None:
+                for callback in self._health_callbacks:
+                    callback(health)
         elif kind == WRITTEN:
             self._tidings.wake()
         elif kind == WAITING:

@@ -55,7 +55,7 @@ class Breaker:
 
 
 def elsewhere(health: AccountHealth) -> Breaker:
-    """Of an account that another instance has attempted."""
+    """Of an account that another process has attempted."""
     if health.faults == 0:
         return Breaker()
     return Breaker(health.faults, health.paused_until + FOR_THE_FIRST, health.ailment)

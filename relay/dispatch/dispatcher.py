@@ -111,7 +111,7 @@ class Dispatcher:
                 self._look(lane)
 
     def hear_of_account(self, health: AccountHealth) -> None:
-        """Another instance has found an account out of order, or well again."""
+        """Another process of this instance has found an account out of order, or well again."""
         way = self._way(health.account_key)
         way.breaker = elsewhere(health)
         for lane in self._lanes.values():

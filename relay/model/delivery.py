@@ -280,7 +280,7 @@ class Settlement:
     suppressions: tuple[Suppression, ...] = ()
     """Addresses that are to be sent to no more."""
     health: AccountHealth | None = None
-    """Its account's, where that has changed: other instances are told of it."""
+    """Its account's, where that has changed: the other processes of this instance are told of it."""
 
 
 def delivery_id(message: QueueId, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Health: what an attempt taught about its account, for the other instances: a fault pauses it for all of them."""
+"""Health: what an attempt taught about its account, for the other processes of the instance: a fault pauses it for all."""
 
 from __future__ import annotations
 

@@ -117,20 +117,24 @@ async def test_others_hear_of_ready_deliveries(pair: tuple[Store, Store]) -> Non
 
 
 @pytest.mark.parametrize("recipients", [1, 2])
-async def test_others_hear_how_an_account_is_before_they_hear_of_its_mail(
-    pair: tuple[Store, Store], recipients: int
-) -> None:
-    one, two = pair
+async def test_an_instance_hears_how_an_account_is_before_it_hears_of_its_mail(opened: Open, recipients: int) -> None:
+    """Of its own workers; what ails another instance, such as its network, need not ail it."""
+    one, two, other = [await opened(holder=holder) for holder in ("one.0.a", "one.1.a", "two.0.a")]
+    await furnish(one)
     told: list[object] = []
-    two.on_health(told.append)
-    two.on_ready(lambda *ready: told.append(ready))
+    told_other: list[object] = []
+    for store, ear in ((two, told), (other, told_other)):
+        store.on_health(ear.append)
+        store.on_ready(lambda *ready, ear=ear: ear.append(ready))
+        await until(lambda store=store: store._directory.cache.enabled)  # type: ignore[misc]
     new = mail([f"r{n}@example.com" for n in range(recipients)], leased=True)
     await one.queue.accept(new)
     ill = AccountHealth("acme/main", 2, CLOCK.now(), f"no\r\nlogin {'x' * 10_000}")
     put_off = settled(leased(new), *[RecipientState.DEFERRED] * recipients, due=5, health=ill)
     assert await one.queue.settle(put_off)
-    await until(lambda: len(told) == 2)
+    await until(lambda: len(told) == 2 and bool(told_other))
     assert told == [replace(ill, ailment=f"no login {'x' * 191}"), (QUEUE, 5)]
+    assert told_other == [(QUEUE, 5)]
 
 
 async def test_others_see_a_change_of_the_configuration(pair: tuple[Store, Store]) -> None:
