@@ -293,7 +293,7 @@ def test_an_account_s_fault_counts_against_no_mail() -> None:
     delivery = leased(R.QUEUED, R.DEFERRED, attempt=LAST)
     settled = settle_fault(delivery, brought(fault=FAULT), FAULT, NOW + HOUR, OnUnknown.RETRY, NOW)
     assert (settled.state, settled.due, settled.counts) == (D.READY, NOW, False), "the breaker alone keeps it back"
-    assert settled.events[0].facts["next_attempt_at"] == NOW + HOUR
+    assert settled.events[0].facts["next_attempt_at"] == rfc3339(NOW + HOUR)
     assert [(c.state, c.attempts, c.category) for c in settled.recipients] == [(R.DEFERRED, 0, "auth")] * 2
     assert settled.events[0].facts["reason"] == "password refused"
     assert settled.events[0].facts["reply"] == "535 5.7.8 no"
