@@ -86,16 +86,19 @@ class GroupCommit:
         self._start()
 
     async def _commit(self) -> None:
+        """One group after the other, while any waits: a new task would come two turns of the loop later."""
+        while group := self._next():
+            try:
+                await self._run(group)
+            finally:  # cut off by the end of the loop: whether it was committed is not known
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(StoreUnavailable("the store was closed"))
+
+    def _next(self) -> Sequence[_Waiting]:
         group = [self._ahead.popleft() for _ in range(min(len(self._ahead), MAX_GROUP))]
         group += [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
-        if not group:
-            return
-        try:
-            await self._run(group)
-        finally:  # cut off by the end of the loop: whether it was committed is not known
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(StoreUnavailable("the store was closed"))
+        return group
 
     async def _run(self, group: Sequence[_Waiting], *, alone: bool = False) -> None:
         try:

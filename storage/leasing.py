@@ -8,8 +8,9 @@ transaction.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from relay.clock import MINUTE
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
@@ -22,7 +23,7 @@ from storage.rows import read_message, read_recipient
 from storage.settling import DeliveryKey, fences
 from storage.suppressing import find_suppressed
 from storage.windows import Division, Limit, Meter, divide
-from storage.work import Lock, Row, Values, Work, execute, fetch
+from storage.work import Chain, Fetch, Follow, Lock, Row, Values, Work, execute, fetch
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
@@ -49,7 +50,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A delivery just leased."""
+    """A delivery just leased, as the claim answers it."""
+
+    KEY: ClassVar = (2, 3)
+    """Where in such a row its key stands."""
 
     priority: int
     due: int
@@ -86,6 +90,8 @@ class _Catch:
 
 def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
     """Lease what is due; `lease`: holder, length, and the clocks where they are ours. Limits have been locked."""
+    if not any(want.limits or want.suspends or want.suppresses for want in wants):
+        return (yield from _claim_plain(wants, lease))
     catches: list[_Catch] = []
     for want in wants:
         catch = yield from (_catch_limited(want, lease) if want.limits else _catch(want, want.limit, lease))
@@ -98,8 +104,36 @@ def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
             yield from _take_slots(catch, recipients, lease)
     leased = dict.fromkeys(one.message for catch in catches for _, one in _leased(catch))
     messages = yield from fetch("claimed_messages", given=[(key,) for key in leased])
+    dues = yield _next_dues(wants, lease)
+    return _claims(catches, recipients, suppressed, messages, dues, lease)
+
+
+def _claim_plain(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
+    """The same of queues where nothing has to be looked at closer."""
+    places = range(len(wants))
+    *caught, recipients, messages, dues = yield Chain(
+        [
+            *(_claim_of(want, want.limit, lease) for want in wants),
+            Follow("claimed_recipients", places, _Taken.KEY),
+            Follow("claimed_messages", places, _Taken.KEY[:1]),
+            _next_dues(wants, lease),
+        ]
+    )
+    catches = [_read_catch(want, want.limit, rows) for want, rows in zip(wants, caught, strict=True)]
+    line = [one for catch in catches for one in catch.line]
+    return _claims(catches, _read_recipients(line, recipients), {}, messages, dues, lease)
+
+
+def _claims(
+    catches: Sequence[_Catch],
+    recipients: Mapping[DeliveryKey, Sequence[Recipient]],
+    suppressed: Mapping[DeliveryKey, Suppressed],
+    messages: Sequence[Row],
+    dues: Sequence[Row],
+    lease: Values,
+) -> Sequence[Claim]:
     known = {row[2]: (read_message(row, 2), row[0], row[1]) for row in messages}
-    next_due = yield from _fetch_next_dues({want.queue_key for want in wants}, lease)
+    next_due = {key: _by_our_clock(due, now, lease) for key, due, now in dues if due is not None}
     return [
         Claim(
             tuple(
@@ -166,18 +200,26 @@ def _find_suppressed(
 
 def _catch(want: Wanted, count: int, lease: Values) -> Work[_Catch]:
     """The first of the queue, without what is suspended."""
-    rows = yield from fetch("claim", {**lease, "queue_key": want.queue_key, "limit": count, "ageing": AGEING})
-    line = sorted((_Taken(*row) for row in rows), key=lambda one: one.place)
-    drained = len(line) < count
+    caught = _read_catch(want, count, (yield _claim_of(want, count, lease)))
+    line = caught.line
     if not (want.suspends and line):
-        return _Catch(want, line, drained)
+        return caught
     yield Lock(
         "share_suspensions", [(QueueKey.parse(want.queue_key).tenant,)]
     )  # a resumption waits, and lifts our marks
     suspended = yield from fetch("suspended_of", given=[one.key for one in line])
     aside = {(message, number): batch for message, number, batch in suspended}
     yield from execute("put_aside", given=sorted((*one.fence, aside[one.key]) for one in line if one.key in aside))
-    return _Catch(want, [one for one in line if one.key not in aside], drained, again=bool(aside))
+    return _Catch(want, [one for one in line if one.key not in aside], caught.drained, again=bool(aside))
+
+
+def _claim_of(want: Wanted, count: int, lease: Values) -> Fetch:
+    return Fetch("claim", {**lease, "queue_key": want.queue_key, "limit": count, "ageing": AGEING})
+
+
+def _read_catch(want: Wanted, count: int, rows: Sequence[Row]) -> _Catch:
+    line = sorted((_Taken(*row) for row in rows), key=lambda one: one.place)
+    return _Catch(want, line, drained=len(line) < count)
 
 
 def _catch_limited(want: Wanted, lease: Values) -> Work[_Catch]:
@@ -261,7 +303,10 @@ def _lease_late(rows: Sequence[Row]) -> Work[tuple[LeasedDelivery, ...]]:
 
 
 def _fetch_recipients(taken: Sequence[_Taken]) -> Work[dict[DeliveryKey, list[Recipient]]]:
-    rows = yield from fetch("claimed_recipients", given=[one.key for one in taken])
+    return _read_recipients(taken, (yield from fetch("claimed_recipients", given=[one.key for one in taken])))
+
+
+def _read_recipients(taken: Sequence[_Taken], rows: Sequence[Row]) -> dict[DeliveryKey, list[Recipient]]:
     due = {one.key: one.due for one in taken}
     recipients: dict[DeliveryKey, list[Recipient]] = defaultdict(list)
     for row in rows:
@@ -270,9 +315,8 @@ def _fetch_recipients(taken: Sequence[_Taken]) -> Work[dict[DeliveryKey, list[Re
     return recipients
 
 
-def _fetch_next_dues(queue_keys: set[str], lease: Values) -> Work[dict[str, int]]:
-    rows = yield from fetch("next_dues", lease, [(key,) for key in sorted(queue_keys)])
-    return {key: _by_our_clock(due, now, lease) for key, due, now in rows if due is not None}
+def _next_dues(wants: Sequence[Wanted], lease: Values) -> Fetch:
+    return Fetch("next_dues", lease, [(key,) for key in sorted({want.queue_key for want in wants})])
 
 
 def _by_our_clock(due: int, now: int, lease: Values) -> int:

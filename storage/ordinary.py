@@ -15,8 +15,8 @@ from relay.model.delivery import NewMessage, Settlement
 from relay.model.message import derive_state
 from storage.notices import ready_notes, settled_notes
 from storage.rows import write_attempt, write_content, write_event, write_message
-from storage.settling import Change, LeaseLost, key_of, write_change, write_settlement
-from storage.work import Row, Values, Work, execute, notify
+from storage.settling import Change, key_of, write_change, write_settlement
+from storage.work import Execute, Row, Values, Work, notify
 
 
 def accepted_row(new: NewMessage) -> Row | None:
@@ -69,15 +69,13 @@ def settled_row(settlement: Settlement, holder: str) -> Row | None:
 
 def accept_ordinary(news: Sequence[NewMessage], rows: Sequence[Row], lease: Values) -> Work[None]:
     """Write new messages; `rows`: of all of them. `lease`: holder and clock."""
-    yield from execute("accept_ordinary", lease, rows)
+    yield Execute("accept_ordinary", lease, rows, answered=False)
     yield from notify(
         ready_notes([(new.delivery.queue_key, new.delivery.due) for new in news if not new.delivery.leased])
     )
 
 
 def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], lease: Values) -> Work[None]:
-    """Write what attempts led to; `rows`: of all of them. LeaseLost where something was not as it had to be."""
-    changed = yield from execute("settle_ordinary", lease, rows)
-    if changed < len(rows):
-        raise LeaseLost(f"{len(rows) - changed} of {len(rows)} leases were lost: each is settled alone")
+    """Write what attempts led to; `rows`: of all of them. TooFew where something was not as it had to be."""
+    yield Execute("settle_ordinary", lease, rows, answered=False, at_least=len(rows))
     yield from notify(settled_notes(settlements, str(lease["holder"])))

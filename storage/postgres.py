@@ -20,7 +20,23 @@ from asyncpg.pool import PoolConnectionProxy
 from relay.errors import StoreError, StoreUnavailable
 from storage.database import Hearing
 from storage.statements import Dialect, combine, load
-from storage.work import Execute, Fetch, Given, Lock, Notify, Row, Script, Step, T, Together, Values, Work
+from storage.work import (
+    Chain,
+    Execute,
+    Fetch,
+    Follow,
+    Given,
+    Lock,
+    Notify,
+    Row,
+    Script,
+    Step,
+    T,
+    Together,
+    TooFew,
+    Values,
+    Work,
+)
 
 OLDEST = 13
 CONNECTIONS = 8
@@ -145,9 +161,14 @@ class PostgreSQL:
             case Fetch(name, values, given):
                 return await self._fetch(connection, name, values, given)
             case Execute():
-                return await self._execute(connection, [step])
+                changed = await self._execute(connection, [step])
+                if changed < step.at_least:
+                    raise TooFew(f"{step.name} changed {changed} rows of {step.at_least}")
+                return changed
             case Together(steps):
                 return await self._execute(connection, steps)
+            case Chain(steps):
+                return await self._chain(connection, steps)
             case Lock(name, given):
                 await self._fetch(connection, name, {}, given)
             case Notify(payloads):
@@ -155,6 +176,15 @@ class PostgreSQL:
             case Script(text):
                 await connection.execute(text)
         return None
+
+    async def _chain(self, connection: _Connection, steps: Sequence[Fetch | Follow]) -> Sequence[Sequence[Row]]:
+        """Nothing is asked where no row is given."""
+        answers: list[Sequence[Row]] = []
+        for step in steps:
+            fetch = step.after_answers(answers) if isinstance(step, Follow) else step
+            none = fetch.given is not None and not fetch.given
+            answers.append(() if none else await self._fetch(connection, fetch.name, fetch.values, fetch.given))
+        return answers
 
     async def _execute(self, connection: _Connection, steps: Sequence[Execute]) -> int:
         """Several in one statement, the first ones as tables of the last one's WITH."""

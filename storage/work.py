@@ -1,8 +1,8 @@
 """Work: what a transaction does, written once for both databases and without I/O.
 
 A work is a generator. It yields steps (named statements of `storage/sql` with their values) and is sent their answers; what
-it returns is the transaction's result. SQLite drives a whole work in one hop to its thread, PostgreSQL awaits each step:
-neither shows in the logic, and a test can drive a work by hand.
+it returns is the transaction's result. Each step that is answered is a round trip, to SQLite's process or to PostgreSQL's:
+so a work says what it need not be told. Nothing else of them shows in the logic, and a test can drive a work by hand.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
+
+from relay.errors import RelayError
 
 T = TypeVar("T")
 
@@ -21,6 +23,10 @@ Given: TypeAlias = Sequence[Sequence[object]]
 """Rows for a statement with a `rows:` line, in the order of that line; the statement sees them as the table `given`."""
 
 NO_VALUES: Values = {}
+
+
+class TooFew(RelayError):
+    """A statement changed fewer rows than it must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,10 @@ class Execute:
     name: str
     values: Values = field(default_factory=dict)
     given: Given | None = None
+    answered: bool = True
+    """False: the work does not want to know, so nothing has to wait for it."""
+    at_least: int = 0
+    """If it changes fewer, the work ends with TooFew, which it does not see itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,29 @@ class Together:
     """Statements that need not see what the others write, in one round trip; answered as the last one."""
 
     steps: Sequence[Execute]
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Part of a chain: a fetch that is given `columns` of what those before it were answered, by their places in the chain; each
+    row once."""
+
+    name: str
+    after: Sequence[int]
+    columns: Sequence[int]
+
+    def after_answers(self, answers: Sequence[Sequence[Row]]) -> Fetch:
+        """The fetch that it is, when the former ones have been answered."""
+        rows = (tuple(row[at] for at in self.columns) for place in self.after for row in answers[place])
+        return Fetch(self.name, NO_VALUES, list(dict.fromkeys(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Fetches one after the other, in one round trip where that can be; answered by the rows of each. It is the last step of
+    its work, so that the commit can go along: what follows cannot undo it."""
+
+    steps: Sequence[Fetch | Follow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +103,7 @@ class Script:
     text: str
 
 
-Step: TypeAlias = Fetch | Execute | Together | Lock | Notify | Script
+Step: TypeAlias = Fetch | Execute | Together | Chain | Lock | Notify | Script
 Work: TypeAlias = Generator[Step, Any, T]
 
 
