@@ -114,7 +114,8 @@ def run(
 
 
 def _perform(connection: sqlite3.Connection, texts: Texts, step: Step, before: Sequence[object]) -> object:
-    """The rows of a fetch or of each statement of a script, or how many an execute changed. `before`: what the request's steps before it were answered."""
+    """The rows of a fetch or of each statement of a script, or how many an execute changed. `before`: what the steps before
+    it were answered."""
     kind, name, values, given, at_least = step
     if kind == SCRIPT:
         return [connection.execute(statement).fetchall() for statement in split_script(name)]

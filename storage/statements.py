@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -39,20 +39,10 @@ class Statement:
     """The values it takes, in the order of its placeholders."""
     columns: tuple[str, ...] = ()
     """Of `given`; empty where it takes no rows."""
-    _texts: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     def bind(self, values: Values) -> list[object]:
         """The values in their order."""
         return [values[name] for name in self.names]
-
-    def for_rows(self, count: int) -> str:
-        """SQLite's text for so many rows."""
-        text = self._texts.get(count)
-        if text is None:
-            row = f"({', '.join('?' * len(self.columns))})"
-            text = f"WITH given ({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}){self.text}"
-            self._texts[count] = text
-        return text
 
 
 @cache

@@ -60,8 +60,8 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Part of a chain: a fetch that is given `columns` of what those before it were answered, by their places in the chain; each
-    row once."""
+    """Part of a chain: a fetch that is given `columns` of what those before it were answered, by their places in the chain;
+    each row once."""
 
     name: str
     after: Sequence[int]

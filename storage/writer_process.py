@@ -21,7 +21,7 @@ from storage import sqlite_writer
 from storage.sqlite_writer import LENGTH, Failure, Opening, Request, pack
 from storage.work import TooFew
 
-COMMAND = (sys.executable, "-I", "-S", sqlite_writer.__file__)
+COMMAND: tuple[str, ...] = (sys.executable, "-I", "-S", sqlite_writer.__file__)
 """Followed by the number of its socket's descriptor."""
 SHORT_LIFE = 1.0
 """Seconds: so long after the start of one that has died no other is started."""

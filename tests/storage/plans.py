@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from storage import Store
+from storage.sqlite_writer import with_rows
 from storage.statements import Statement
+from tests.storage.raw import run
 
 _NAMED = re.compile(
     r"(?:\b(\w+)(?:\s*\([^()]*\))?\s+AS\s+(?:MATERIALIZED\s+)?\()|(?:(?:\)|\bgiven)\s+AS\s+(\w+))", re.IGNORECASE
@@ -24,9 +26,8 @@ async def explain(store: Store, statement: Statement) -> str:
     """The plan, as text: SQLite's, or PostgreSQL's as JSON."""
     database: Any = store._database
     if database.dialect == "sqlite":
-        text = statement.for_rows(8) if statement.columns else statement.text
-        values = [None] * (8 * len(statement.columns) + len(statement.names))
-        rows = await database._writer.run(lambda raw: raw.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall())
+        text = with_rows(statement.text, statement.columns, 8) if statement.columns else statement.text
+        (rows,) = await run(store, f"EXPLAIN QUERY PLAN {text.replace('?', 'NULL')}")
         return "\n".join(row[3] for row in rows)
     async with database._pool.acquire() as connection:
         await connection.execute("PREPARE explained AS " + statement.text)

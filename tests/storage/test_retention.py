@@ -17,6 +17,7 @@ from storage.retention import AT_ONCE, PAGE, Ending, Removed, Retention
 from storage.work import fetch
 from tests.storage.conftest import Open, furnish
 from tests.storage.mail import TENANT, leased, mail, settled
+from tests.storage.raw import run
 from tests.support.clock import START, FakeClock
 
 NOW = START
@@ -220,12 +221,12 @@ async def test_a_sqlite_file_shrinks(kept: Kept, backend: str, tmp_path: Path) -
     for _ in range(200):
         await kept.ended(content=b"x" * 60_000)
     database: Any = kept.store._database
-    await database._writer.run(lambda raw: raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+    await run(kept.store, "PRAGMA wal_checkpoint(TRUNCATE)")
     file = tmp_path / "store" / "stagepost.db"
     full = file.stat().st_size
     kept.clock.advance(100 * DAY)
     await kept.run()
-    await database._writer.run(lambda raw: raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+    await run(kept.store, "PRAGMA wal_checkpoint(TRUNCATE)")
     print(f"{full} octets, then {file.stat().st_size}")
     assert file.stat().st_size < full / 2
     ((free, pages),) = await database.read(fetch("free_pages"))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from relay.errors import StoreError, StoreUnavailable
-from storage import Store
 from storage.sqlite import open_sqlite
-from storage.sqlite_writer import SCRIPT, split_script
+from storage.sqlite_writer import split_script
 from storage.store import sqlite_path
 from storage.work import Work, fetch, script
-from storage.writing import Writing
 from tests.storage.conftest import Open, furnish
 from tests.storage.mail import IDS, mail
+from tests.storage.raw import run
 
 
 @pytest.fixture
@@ -45,13 +43,7 @@ async def test_files_are_their_owners_alone(opened: Open, tmp_path: Path) -> Non
 async def test_every_commit_is_on_disk(opened: Open) -> None:
     store = await opened()
     names = ("journal_mode", "synchronous", "foreign_keys")
-    assert await run(store, "".join(f"PRAGMA {name};\n" for name in names)) == [[("wal",)], [(2,)], [(1,)]]
-
-
-async def run(store: Store, script: str) -> Any:
-    """What the writer's connection answers, outside of a transaction."""
-    writing: Writing = store._database._writing  # type: ignore[attr-defined]
-    return (await writing._process.ask((None, [(SCRIPT, script, (), None, 0)], None)))[0]
+    assert await run(store, *(f"PRAGMA {name}" for name in names)) == [[("wal",)], [(2,)], [(1,)]]
 
 
 async def test_the_reader_sees_a_snapshot_and_cannot_write(opened: Open) -> None:
@@ -105,11 +97,11 @@ async def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 async def test_a_full_disk_is_said_and_passes(opened: Open) -> None:
     store = await opened()
     await furnish(store)
-    await run(store, "PRAGMA max_page_count = 1;\n")
+    await run(store, "PRAGMA max_page_count = 1")
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         await asyncio.gather(*(store.queue.accept(mail(content=b"x" * 60_000)) for _ in range(20)))
     before = await store.queue.open_deliveries()
-    await run(store, "PRAGMA max_page_count = 1073741824;\n")
+    await run(store, "PRAGMA max_page_count = 1073741824")
     await store.queue.accept(mail())
     assert await store.queue.open_deliveries() == before + 1
 

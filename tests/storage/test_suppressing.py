@@ -16,6 +16,7 @@ from relay.model.tenant import SuppressOn, Tenant
 from storage import Store, Terms
 from storage.leasing import claim
 from storage.suppressing import find_suppressed
+from storage.work import Chain
 from tests.storage.conftest import Open, furnish
 from tests.storage.mail import CLOCK, QUEUE, TENANT, leased, mail, settled
 
@@ -168,8 +169,9 @@ def steps(work: Any) -> list[str]:
     try:
         step = next(work)
         while True:
-            names.append(step.name)
-            step = work.send([])
+            parts = step.steps if isinstance(step, Chain) else [step]
+            names += [part.name for part in parts]
+            step = work.send([[] for _ in parts])
     except StopIteration:
         return names
 
