@@ -169,9 +169,12 @@ def steps(work: Any) -> list[str]:
     try:
         step = next(work)
         while True:
-            parts = step.steps if isinstance(step, Chain) else [step]
-            names += [part.name for part in parts]
-            step = work.send([[] for _ in parts])
+            if isinstance(step, Chain):
+                names += [part.name for part in step.steps]
+                step = work.send([[] for _ in step.steps])
+            else:
+                names.append(step.name)
+                step = work.send([])
     except StopIteration:
         return names
 
