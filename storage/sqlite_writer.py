@@ -175,7 +175,7 @@ def split_script(text: str) -> Iterator[str]:
 
 def pack(message: tuple[Any, ...]) -> bytes:
     """One request or answer, to be sent."""
-    octets = marshal.dumps(message)
+    octets = marshal.dumps(tuple(message))
     return LENGTH.pack(len(octets)) + octets
 
 

@@ -132,8 +132,9 @@ class _Link(asyncio.Protocol):
         if self._transport is None:
             answered(None, LOST)
             return
+        octets = pack(message)
         self._waiting.append(answered)
-        self._transport.write(pack(tuple(message)))
+        self._transport.write(octets)
 
     def data_received(self, data: bytes) -> None:
         came = self._came

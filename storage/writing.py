@@ -198,7 +198,12 @@ class Writing:
     def _advance(self, transaction: Transaction[T], future: asyncio.Future[T], answers: Sequence[object]) -> None:
         request = transaction.advance(answers)
         self._open = transaction if request[2] is None else None
-        self._process.send(request, partial(self._answered, transaction, future, request[2]))
+        try:
+            self._process.send(request, partial(self._answered, transaction, future, request[2]))
+        except ValueError as error:  # a value that cannot be sent is a bug of the work
+            transaction.fail(error)
+            self._open = None
+            self._process.send((request[0], [], ROLLBACK), partial(self._answered, transaction, future, ROLLBACK))
 
     def _answered(
         self,
@@ -237,6 +242,7 @@ class Writing:
 
     async def _start_again(self) -> None:
         try:
+            self._durability.check()
             await self.start()
         except Exception as error:
             line, self._line = self._line, deque()

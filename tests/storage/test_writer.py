@@ -138,6 +138,21 @@ async def test_a_work_that_raises_is_undone(opened: Open) -> None:
     assert await store._database.read(fetch("setting", {"name": "n"})) == []
 
 
+async def test_a_value_that_cannot_be_sent_fails_its_work_alone(opened: Open) -> None:
+    store = await opened()
+
+    def work(*, asks_before: bool) -> Work[None]:
+        if asks_before:
+            yield Execute("put_setting", {"name": "n", "value": "v"})
+        yield Execute("put_setting", {"name": "m", "value": object()})
+
+    for asks_before in (False, True):
+        with pytest.raises(ValueError, match="unmarshallable"):
+            await store._database.write(work(asks_before=asks_before))
+    assert await store._database.read(fetch("setting", {"name": "n"})) == []
+    assert await store._database.write(fetch("tenants")) == []
+
+
 async def test_a_chain_must_be_the_last(opened: Open) -> None:
     store = await opened()
 
@@ -173,7 +188,7 @@ class Alone:
         assert self.ask((None, [(SCRIPT, "CREATE TABLE t (x);\n", (), None, 0)], None)) == (True, [[[]]])
 
     def ask(self, message: Request | tuple[Any, ...]) -> Any:
-        self._sock.sendall(pack(tuple(message)))
+        self._sock.sendall(pack(message))
         head = self._sock.recv(LENGTH.size, socket.MSG_WAITALL)
         return marshal.loads(self._sock.recv(LENGTH.unpack(head)[0], socket.MSG_WAITALL)) if head else None
 
