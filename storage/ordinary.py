@@ -1,8 +1,8 @@
 """Ordinary: nearly every message has one recipient and carries neither a client id nor a key. It comes in by one statement
 and is settled by one, however many share the transaction.
 
-The general way (storage.accepting, storage.settling) takes a statement for each table. On SQLite each of them gives the
-interpreter lock away and must win it back from a busy event loop, three times over; on PostgreSQL each is a round trip. So
+The general way (storage.accepting, storage.settling) takes a statement for each table. On SQLite each of them costs its call
+and its VALUES list; on PostgreSQL each is a round trip. So
 what is written is the same, only the number of statements differs: an ordinary group's is two. Which of a group is at fault
 these do not say: a group that fails is done again, each member alone, by the general way.
 """

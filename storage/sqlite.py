@@ -1,8 +1,8 @@
 """SQLite: a process of its own writes (storage.writing), and a thread reads, by aiosqlite, a whole work in one hop.
 
-Every statement gives the GIL away and must win it back from a busy event loop, three times over: so the loop and the
-connection that writes share no interpreter. How often to checkpoint was chosen, not measured; pages of 8 and 16 KiB made a
-message alone slower.
+In a thread every statement gave the GIL away and had to win it back from a busy event loop, three times over: so the loop
+and the connection that writes share no interpreter. How often to checkpoint was chosen, not measured; pages of 8 and 16 KiB
+made a message alone slower.
 """
 
 from __future__ import annotations
