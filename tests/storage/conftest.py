@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -83,3 +84,10 @@ async def furnish(store: Store, limits: Limits = NO_LIMITS) -> None:
     await store.directory.add_tenant(Tenant(TENANT, "Acme", None, CLOCK.now()))
     account = Account(TENANT, "main", AccountKind.SMTP, "smtp.example.com", limits=limits)
     await store.directory.add_account(account, default=True)
+
+
+async def heard(store: Store) -> None:
+    """Until the store listens to other instances."""
+    async with asyncio.timeout(10):
+        while not store._directory.cache.enabled:
+            await store.ready()

@@ -29,7 +29,7 @@ from relay.model.tenant import (
 )
 from storage import Store
 from storage.cache import MAX_MISSING, Cache
-from tests.storage.conftest import Open, furnish
+from tests.storage.conftest import Open, furnish, heard
 from tests.storage.mail import TENANT, leased, mail, settled
 
 SHARED = Account(INSTANCE, "shared", AccountKind.CAPTURE)
@@ -214,13 +214,6 @@ async def test_look_ups_answer_from_memory(store: Store, backend: str) -> None:
     assert at_once(directory.credential("missing")) is None
     assert at_once(directory.token("missing")) is None
     assert at_once(directory.credentials(None)) == []
-
-
-async def heard(store: Store) -> None:
-    """Until the store listens to other instances."""
-    async with asyncio.timeout(10):
-        while not store._directory.cache.enabled:
-            await store.ready()
 
 
 async def test_nothing_is_deleted_while_mail_waits_for_it(store: Store) -> None:
