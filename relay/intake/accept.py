@@ -65,6 +65,21 @@ class _Facts:
     message_id: str
 
 
+class _Begun:
+    """What was read of a message's content beyond its header section: given away once, so that no frame on the way holds it
+    while a client sends the rest."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def take(self) -> bytes:
+        """It; nothing from then on."""
+        octets, self._octets = self._octets, b""
+        return octets
+
+
 class Intake:
     """The one place in which every door ends."""
 
@@ -118,15 +133,15 @@ class Intake:
         """
         check_sender(submission.principal, submission.envelope.sender)
         check_recipients(submission.envelope, self._settings.max_recipients)
-        facts, rest = await self._decide(submission)
+        facts, begun = await self._decide(submission)
         if (own := facts.controls.idempotency_key) is None:
-            return await self._take_in(submission, facts, rest)
+            return await self._take_in(submission, facts, begun)
         key = (facts.tenant.id, own)
         if key in self._in_flight:
             raise Rejected(Refusal.IDEMPOTENCY_IN_FLIGHT, path="idempotency_key")
         self._in_flight.add(key)
         try:
-            return await self._take_in(submission, facts, rest)
+            return await self._take_in(submission, facts, begun)
         finally:
             self._in_flight.discard(key)
 
@@ -139,17 +154,17 @@ class Intake:
             self._metrics.events(new.events)
         return kept
 
-    async def _take_in(self, submission: Submission, facts: _Facts, rest: bytes) -> Accepted:
+    async def _take_in(self, submission: Submission, facts: _Facts, begun: _Begun) -> Accepted:
         digest = begin_digest(submission, facts.controls, facts.tenant, facts.header.message_id)
         writer = self._contents.writer(facts.id)
         try:
-            content, size, eight_bit = await self._store(submission, facts, rest, writer, digest)
+            content, size, eight_bit = await self._store(submission, facts, begun, writer, digest)
         except BaseException:
             await writer.discard()
             raise
         return await self._commit(self._name(submission, facts, content, size, eight_bit, digest), facts, writer)
 
-    async def _decide(self, submission: Submission) -> tuple[_Facts, bytes]:
+    async def _decide(self, submission: Submission) -> tuple[_Facts, _Begun]:
         """Read the header section and decide all that follows from it; also what was read beyond it."""
         now = self._clock.now()
         fields, rest = await read_header(submission.content)
@@ -160,7 +175,7 @@ class Intake:
         tenant, account = await self._find_way(principal.tenant, controls.account)
         queue_id = self._ids.next()
         message_id = header.message_id or f"<{queue_id}@{self._settings.hostname}>"
-        return _Facts(queue_id, now, controls, tenant, account, header, message_id), rest
+        return _Facts(queue_id, now, controls, tenant, account, header, message_id), _Begun(rest)
 
     async def _find_way(self, tenant: str, name: str | None) -> tuple[Tenant, Account]:
         sender = await self._sender(tenant)
@@ -178,12 +193,12 @@ class Intake:
             raise Rejected(Refusal.AUTH_REQUIRED) from None
 
     async def _store(
-        self, submission: Submission, facts: _Facts, rest: bytes, writer: ContentWriter, digest: Digest | None
+        self, submission: Submission, facts: _Facts, begun: _Begun, writer: ContentWriter, digest: Digest | None
     ) -> tuple[bytes | StoredContent, int, bool]:
         """Write what will be sent: our fields, the client's, the body. Answers content, size, and whether it is 8-bit."""
         settings = self._settings
         ours = trace_fields(submission.trace, facts.id, settings.hostname, settings.header_prefix, facts.now)
-        theirs = facts.header.fields + b"\r\n" + rest
+        theirs = facts.header.fields + b"\r\n" + begun.take()
         if digest:
             digest.update(theirs)
         piece = b"".join((ours, missing_fields(facts.header, facts.message_id, facts.now), theirs))
@@ -191,6 +206,7 @@ class Intake:
         most = settings.max_size + size - len(theirs)  # SIZE promised the client its own octets (RFC 1870)
         eight_bit = not piece.isascii()
         await writer.write(piece)
+        theirs = piece = b""  # a client that is waited for keeps none of it in memory, here and below
         async for piece in submission.content:
             size += len(piece)
             if size > most:
@@ -199,6 +215,7 @@ class Intake:
             if digest:
                 digest.update(piece)
             await writer.write(piece)
+            piece = b""
         if size > most:
             raise Rejected(Refusal.TOO_BIG, str(settings.max_size))
         return await writer.finish(), size, eight_bit
