@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,31 @@ async def test_a_key_that_is_in_flight_is_said_to_be(core: Core, server: SmtpSer
     accepted = await first
     again = await core.intake.accept(handed_in())
     assert (again.id, again.replayed) == (accepted.id, True)
+
+
+async def test_who_is_waited_for_holds_no_content(core: Core, server: SmtpServer) -> None:
+    """What came of a large message is in the spool; no frame on the way keeps a piece of it while the client pauses."""
+    count, piece = 20, 32 * 1024
+    waiting, go_on = asyncio.Barrier(count + 1), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"Subject: x\r\n\r\n" + b"x" * piece
+        for octet in b"abcdefg":
+            yield bytes([octet]) * piece
+        await waiting.wait()
+        await go_on.wait()
+        yield b"\r\n"
+
+    tracemalloc.start()
+    try:
+        tasks = [asyncio.create_task(core.intake.accept(replace(submission(), content=slowly()))) for _ in range(count)]
+        await waiting.wait()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < count * (piece + 8 * 1024)  # the writer gathers a piece; three more were held by frames
+    go_on.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_duplicates_without_a_key_are_found_where_a_tenant_wants_it(core: Core, server: SmtpServer) -> None:
