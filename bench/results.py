@@ -58,11 +58,13 @@ def _frame(documents: list[Document]) -> str:
     dates = sorted(document["date"] for document in documents)
     commits = sorted({str(document["commit"]) for document in documents})
     loads = sorted(document["machine"]["load_average"][0] for document in documents)
+    speeds = sorted(document["machine"]["python_call_ns"] for document in documents)
     postfix = next((document["postfix"] for document in documents if document["postfix"]), "none")
     return (
         "# Results\n\nWritten by `python -m bench.results`; how each figure is taken stands in README.md.\n\n"
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['filesystem']}, Linux {machine['kernel']}, "
-        f"Python {machine['python']}. Peer: Postfix {postfix}. Commit {', '.join(commits)}. "
+        f"Python {machine['python']}, where a short function takes {speeds[0]} to {speeds[-1]} ns of CPU. "
+        f"Peer: Postfix {postfix}. Commit {', '.join(commits)}. "
         f"From {dates[0]} to {dates[-1]}, load average before a run {loads[0]} to {loads[-1]}.\n\n"
         "| what | at least | measured | peer in the same run | enough |\n|---|---|---|---|---|\n"
     )

@@ -43,7 +43,7 @@ def test_every_step_has_a_reader() -> None:
 def test_what_could_not_be_measured_is_a_missed_target(tmp_path: Path) -> None:
     (tmp_path / "instances-2.json").write_text(
         '{"date": "2026-01-01", "commit": "abc", "postfix": "", "parameters": {}, "machine": {"cpu": "x", "cores": 2, '
-        '"filesystem": "ext4", "kernel": "6", "python": "3.11", "load_average": [0.1]}, '
+        '"filesystem": "ext4", "kernel": "6", "python": "3.11", "python_call_ns": 60, "load_average": [0.1]}, '
         '"result": {"instances": 2, "messages": 20000, "duplicates": 1, "delivered_per_s": 500.0}}'
     )
     (tmp_path / "limit.failed").write_text("ended with status 1: error: no room\n")
