@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -26,6 +26,9 @@ class Ear:
     """What goes over the wire between processes. Satisfies storage.database.Hearing."""
 
     words: list[str] = field(default_factory=list)
+    """Tidings alone."""
+    others: int = 0
+    """How many other words."""
     heard_some: asyncio.Event = field(default_factory=asyncio.Event)
 
     def began(self) -> None: ...
@@ -35,12 +38,21 @@ class Ear:
     def heard(self, payload: str) -> None:
         if payload in {WAITING, WRITTEN}:
             self.words.append(payload)
+        else:
+            self.others += 1
         self.heard_some.set()
 
     async def until(self, payload: str) -> None:
         """Anything of this, however it comes."""
-        async with asyncio.timeout(10):
-            while payload not in self.words:
+        await self._until(lambda: payload in self.words)
+
+    async def until_another(self) -> None:
+        """A word that is no tidings."""
+        await self._until(lambda: self.others > 0)
+
+    async def _until(self, has_come: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not has_come():
                 self.heard_some.clear()
                 await self.heard_some.wait()
 
@@ -126,9 +138,14 @@ async def test_who_waits_hears_of_a_change_of_the_configuration(pair: Pair) -> N
 async def test_nobody_is_told_while_nobody_waits(pair: Pair) -> None:
     for _ in range(20):
         await accepted(pair.one)
-    with pair.two.feed.watch(asyncio.Event()):  # the control, and a mark behind what was said before
-        await pair.ear.until(WAITING)
-        assert pair.ear.words[0] == WAITING
+    await pair.one.directory.set_default_account(
+        "acme", "main"
+    )  # a mark behind what was said before by the same process
+    await pair.ear.until_another()
+    assert pair.ear.words == []
+    with pair.two.feed.watch(asyncio.Event()):  # the control
+        await accepted(pair.one)
+        await pair.ear.until(WRITTEN)
 
 
 async def test_many_transactions_are_told_of_together(pair: Pair) -> None:
