@@ -13,6 +13,8 @@ from relay.errors import Refusal, Rejected
 from relay.ingress.faults import ProtocolError
 from relay.model.address import NULL_SENDER, Address, parse_address
 
+_FROM = "FROM:<"
+_TO = "TO:<"
 _PATH = re.compile(r"(FROM|TO): *(?:<([^<>]*)>|([^<> ]+))(?: +(.*))?", re.IGNORECASE)
 _SIZE = re.compile(r"[0-9]{1,20}")
 
@@ -28,7 +30,7 @@ class MailCommand(NamedTuple):
 
 def parse_mail(argument: str, *, extended: bool) -> MailCommand:
     """MAIL's argument. ProtocolError 501, Rejected (BAD_SENDER, UNKNOWN_PARAMETER)."""
-    path, tail = _split("FROM", argument)
+    path, tail = _split(_FROM, argument)
     if not tail:
         return MailCommand(_sender(path, utf8=False))
     values = _parameters(tail, extended=extended)
@@ -48,7 +50,7 @@ def parse_mail(argument: str, *, extended: bool) -> MailCommand:
 
 def parse_rcpt(argument: str, *, extended: bool, utf8: bool) -> Address:
     """RCPT's argument, which takes no parameter here. ProtocolError 501, Rejected (BAD_RECIPIENT, UNKNOWN_PARAMETER)."""
-    path, tail = _split("TO", argument)
+    path, tail = _split(_TO, argument)
     if tail:
         _nothing_left(_parameters(tail, extended=extended))
     try:
@@ -57,16 +59,15 @@ def parse_rcpt(argument: str, *, extended: bool, utf8: bool) -> Address:
         raise Rejected(Refusal.BAD_RECIPIENT, str(fault)) from None
 
 
-def _split(keyword: str, argument: str) -> tuple[str, str]:
+def _split(opening: str, argument: str) -> tuple[str, str]:
     """The path without its brackets, and the parameters."""
-    before, _, rest = argument.partition("<")
-    path, end, tail = rest.partition(">")
-    if end and before == f"{keyword}:" and not tail and "<" not in path:
+    path = argument[len(opening) : -1]
+    if argument == f"{opening}{path}>" and "<" not in path and ">" not in path:
         return path, ""  # as most clients write it
     match = _PATH.fullmatch(argument)
-    if match is None or match[1].upper() != keyword:
-        verb = "MAIL" if keyword == "FROM" else "RCPT"
-        raise ProtocolError(501, "5.5.4", f"syntax: {verb} {keyword}:<address>")
+    if match is None or match[1].upper() != opening[:-2]:
+        verb = "MAIL" if opening == _FROM else "RCPT"
+        raise ProtocolError(501, "5.5.4", f"syntax: {verb} {opening}address>")
     return match[2] if match[2] is not None else match[3], match[4] or ""
 
 
