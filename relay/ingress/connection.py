@@ -1,10 +1,10 @@
 """Connection: one client's connection, from the greeting to the end, whatever is said on it.
 
-A subclass of aiosmtpd's SMTP, in three steps: Connection, CommandLoop, Session. Its costs and gaps are overridden (figures
-in docs/architecture.md): commands that wait in the buffer are carried out without a switch of tasks, and their replies
-leave in one write; one timer serves all deadlines and is moved, not made anew; nothing is logged that a client sent. A
-half-closed connection still gets its replies. tests/ingress/test_upstream.py fails when a method of aiosmtpd or asyncio
-that is overridden or relied upon changes.
+A subclass of aiosmtpd's SMTP, in four steps: Connection, CommandLoop, Introduction, Session. Its costs and gaps are
+overridden (figures in docs/architecture.md): commands that need not wait are carried out without a switch of tasks, and the
+replies to those that come together leave in one write; one timer serves all deadlines and is moved, not made anew; nothing
+is logged that a client sent. A half-closed connection still gets its replies. tests/ingress/test_upstream.py fails when a
+method of aiosmtpd or asyncio changes that is overridden, relied upon or stood in for.
 """
 
 from __future__ import annotations
@@ -63,9 +63,15 @@ class Connection(SMTP):
         # What connection_made and connection_lost of SMTP look at.
         self._original_transport = None
         self._handler_coroutine = None
-        self._out: list[bytes] = []
+        self._out = b""
         self._deadline = math.inf
         self._armed_for = math.inf
+        self._asked_at = loop.time()
+        """When the client was last told, by a reply or by reading on, that it is its turn."""
+        self._patience = self._settings.command_timeout
+        """Seconds for the next command, or the first octets of a message."""
+        self._session_end = self._asked_at + self._settings.session_timeout
+        """When it ends if no message has been handed in by then."""
         self._open = True
         self._over = False
         self._stopping = False
@@ -73,7 +79,6 @@ class Connection(SMTP):
         self._in_message = False
         self._errors = 0
         self._junk = 0
-        self._idle_since = loop.time()
         self.tls_version: str | None = None
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
@@ -119,23 +124,43 @@ class Connection(SMTP):
     def _hang_up(self) -> None:
         self._open = False
         if self.transport is not None:
-            self.flush()
-            self._reset_timeout(_LINGER)
+            if self.transport.is_closing():  # the last words have been said
+                self._out = b""
+            self._expect(_LINGER)
             self.transport.close()
 
-    # --- deadlines -------------------------------------------------------------------------------------------------
+    # --- replies and deadlines -------------------------------------------------------------------------------------
+
+    def say(self, line: bytes) -> None:
+        """A reply as it goes over the wire; leaves when the client is next waited for."""
+        self._out += line
+
+    def reply(self, reply: Reply) -> None:
+        """A reply; after a 421 the connection closes (RFC 5321 §3.8)."""
+        self._out += encode_reply(reply)
+        if reply.code == 421:
+            self._open = False
+
+    def _expect(self, seconds: float) -> None:
+        """Send all replies in one write, and give the client so much time for what is to come now."""
+        if self._out and self.transport is not None:
+            self.transport.write(self._out)
+        self._out = b""
+        self._asked_at = now = self.loop.time()
+        until = now + seconds
+        if until > self._session_end and self._open and not self._in_message:
+            until = self._session_end
+        self._deadline = until
+        if until < self._armed_for:
+            self._timeout_handle.cancel()
+            self._arm(until)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        self._set_deadline(self.loop.time() + (duration or self._settings.command_timeout))
-
-    def _set_deadline(self, when: float) -> None:
-        """By the loop's clock. The timer stands at it or before, and finds out for itself when it was moved on."""
-        self._deadline = when
-        if when < self._armed_for:
-            self._timeout_handle.cancel()
-            self._arm(when)
+        """aiosmtpd's: called as the connection begins."""
+        self._expect(duration or self._settings.command_timeout)
 
     def _arm(self, when: float) -> None:
+        """The timer stands at the deadline or before, and finds out for itself when that was moved on."""
         self._armed_for = when
         self._timeout_handle = self.loop.call_at(when, self._timeout_cb)
 
@@ -149,27 +174,32 @@ class Connection(SMTP):
             self._arm(now + self._settings.command_timeout)
             self._reader.set_exception(ClientTooSlow())
 
-    async def _wait(self, until: float) -> None:
-        """Send what is to be said, then wait for more to read. ClientTooSlow at `until` by the loop's clock, ClientGone."""
-        self.flush()
-        self._set_deadline(until)
-        buffer = self._reader.buffer
-        had = len(buffer)
+    async def _more(self) -> None:
+        """Wait for more to read. ClientTooSlow at the deadline, ClientGone."""
+        reader = self._reader
         try:
             if self._paused:
+                had = len(reader.buffer)
                 await self._drain_helper()
-            await self._reader.arrival()
+                if len(reader.buffer) > had:
+                    return
+            if not await reader.arrival():
+                raise ClientGone
         except OSError as fault:
             raise ClientGone from fault
+
+    async def _wait(self, seconds: float) -> float:
+        """The same within so much time; answers how long it took."""
+        self._expect(seconds)
+        try:
+            await self._more()
         finally:
             self._deadline = math.inf
-        if len(buffer) == had:
-            raise ClientGone
+        return self.loop.time() - self._asked_at
 
     async def _drain(self) -> None:
         """Wait for a client that sends commands faster than it reads replies."""
-        self.flush()
-        self._reset_timeout()
+        self._expect(self._settings.command_timeout)
         try:
             await self._drain_helper()
         except ConnectionError as fault:
@@ -177,28 +207,11 @@ class Connection(SMTP):
         finally:
             self._deadline = math.inf
 
-    # --- replies ---------------------------------------------------------------------------------------------------
-
-    def say(self, line: bytes) -> None:
-        """A reply as it goes over the wire; leaves with the next flush."""
-        self._out.append(line)
-
-    def reply(self, reply: Reply) -> None:
-        """A reply; after a 421 the connection closes (RFC 5321 §3.8)."""
-        self._out.append(encode_reply(reply))
-        if reply.code == 421:
-            self._open = False
-
-    def flush(self) -> None:
-        """Hand all replies to the transport in one write."""
-        if self._out and self.transport is not None:
-            self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
-        self._out.clear()
-
     # --- TLS -------------------------------------------------------------------------------------------------------
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         """Go on encrypted, with all that was said before forgotten (RFC 3207 §4.2)."""
+        self._expect(math.inf)
         clear = self.transport
         if clear is None:
             raise ClientGone

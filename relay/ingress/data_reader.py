@@ -19,6 +19,7 @@ from relay.ingress.settings import BareNewlines
 PIECE = LIMIT
 _END = b"\r\n.\r\n"
 _END_AT_ONCE = b".\r\n"
+_WINDOW = PIECE + len(_END)
 _CRLF_ALONE = (None, "\r\n")
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _OVERRUN = 1024 * 1024
@@ -27,11 +28,10 @@ _OVERRUN = 1024 * 1024
 class DotStream:
     """Dot-stuffed text in, content out; without I/O. A message up to PIECE octets comes out as one piece."""
 
-    __slots__ = ("_line_start", "_normalise", "_scanned", "_start", "bare_newline", "ended", "received")
+    __slots__ = ("_line_start", "_normalise", "_scanned", "bare_newline", "ended", "received")
 
     def __init__(self, *, normalise: bool) -> None:
         self._normalise = normalise
-        self._start = True
         self._line_start = True
         self._scanned = 0
         self.ended = False
@@ -42,33 +42,24 @@ class DotStream:
 
     def take(self, buffer: bytearray) -> bytes | None:
         """The next piece, deleted from the front of `buffer`; None where it takes more to know where the piece ends."""
-        if self._start and buffer.startswith(_END_AT_ONCE):
+        rest = 0
+        if not self.received and buffer[:3] == _END_AT_ONCE:
             self.ended = True
-            self._cut(buffer, 0, 3)
-            return b""
-        end = buffer.find(_END, self._scanned, PIECE + len(_END))
-        if end >= 0:
+            length, rest = 0, 3
+        elif (end := buffer.find(_END, self._scanned, _WINDOW)) >= 0:
             self.ended = True
-            return self._decode(self._cut(buffer, end + 2, 3))
-        if len(buffer) < PIECE:
+            length, rest = end + 2, 3
+        elif len(buffer) >= PIECE:
+            length = _whole(buffer)
+        else:
             self._scanned = max(0, len(buffer) - len(_END) + 1)
             return None
-        length = PIECE
-        for held in range(len(_END) - 1, 0, -1):
-            # What may be the beginning of the end stays: so a piece is never cut within CRLF, or between it and a dot.
-            if buffer.startswith(_END[:held], length - held, length):
-                length -= held
-                break
-        return self._decode(self._cut(buffer, length, 0))
-
-    def _cut(self, buffer: bytearray, length: int, end: int) -> bytes:
+        self._scanned = 0
+        self.received += length + rest
         with memoryview(buffer) as view:
             raw = bytes(view[:length])
-        del buffer[: length + end]
-        self.received += length + end
-        self._scanned = 0
-        self._start = False
-        return raw
+        del buffer[: length + rest]
+        return self._decode(raw)
 
     def _decode(self, raw: bytes) -> bytes:
         # The quickest eye for newlines that Python has (4 µs for 4 KiB; counting them takes 9, a regex 95).
@@ -78,10 +69,19 @@ class DotStream:
             self.bare_newline = True
             if self._normalise:
                 raw = _NEWLINE.sub(b"\r\n", raw)
-        at_line_start, self._line_start = self._line_start, raw.endswith(b"\n")
+        at_line_start, self._line_start = self._line_start, raw[-1:] == b"\n"
         if b"\r\n." in raw:
             raw = raw.replace(b"\r\n.", b"\r\n")
-        return raw[1:] if at_line_start and raw.startswith(b".") else raw
+        return raw[1:] if at_line_start and raw[:1] == b"." else raw
+
+
+def _whole(buffer: bytearray) -> int:
+    """The length of a piece without what may be the beginning of the end: so none is cut within CRLF, or between it and a
+    dot."""
+    for held in range(len(_END) - 1, 0, -1):
+        if buffer.startswith(_END[:held], PIECE - held, PIECE):
+            return PIECE - held
+    return PIECE
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +101,28 @@ class DataReader:
     """Submission.content of one message.
 
     Raises Rejected (BAD_LINE, TOO_BIG) where the content is at fault, ClientGone and ClientTooSlow where the client is;
-    each again at every further call. `wait(until)` waits for more octets in `buffer`; times are of `now`, in seconds.
+    each again at every further call. `wait` waits so many seconds for more octets in `buffer`, and answers how many it took;
+    `waited`: how long the first ones took.
     """
 
     def __init__(
         self,
         buffer: bytearray,
-        wait: Callable[[float], Awaitable[None]],
-        now: Callable[[], float],
+        wait: Callable[[float], Awaitable[float]],
         pace: Pace,
         *,
+        waited: float,
         max_size: int,
         bare_newlines: BareNewlines,
     ) -> None:
         self._buffer = buffer
         self._wait = wait
-        self._now = now
         self._pace = pace
+        self._waited = waited
         self._max_size = max_size
         self._refuse_bare = bare_newlines is BareNewlines.REFUSE
         self._stream = DotStream(normalise=not self._refuse_bare)
         self._size = 0
-        self._waited = 0.0
         self._rejected: Rejected | None = None
         self.lost: ClientGone | ClientTooSlow | None = None
         """Why the end will never be read, once that is known."""
@@ -138,36 +138,38 @@ class DataReader:
     async def __anext__(self) -> bytes:
         if self._rejected is not None:
             raise self._rejected
-        if self._stream.ended:
+        if self.lost is not None:
+            raise self.lost
+        stream = self._stream
+        if stream.ended:
             raise StopAsyncIteration
-        piece = await self._next()
+        piece = stream.take(self._buffer)
+        if piece is None:
+            piece = await self._next()
         self._size += len(piece)
         if self._size > self._max_size:
             self._rejected = Rejected(Refusal.TOO_BIG, str(self._max_size))
-        elif self._refuse_bare and self._stream.bare_newline:
+        elif self._refuse_bare and stream.bare_newline:
             self._rejected = Rejected(Refusal.BAD_LINE)
         if self._rejected is not None:
             raise self._rejected
         return piece
 
     async def _next(self) -> bytes:
-        if self.lost is not None:
-            raise self.lost
+        """The next piece, which is not there yet."""
+        stream, buffer = self._stream, self._buffer
+        piece = None
         try:
-            stream, buffer = self._stream, self._buffer
-            while not stream.ended:
-                if buffer and (piece := stream.take(buffer)) is not None:
-                    return piece
+            while piece is None:
                 allowance = self._pace.allowance(self._waited, stream.received + len(buffer))
                 if allowance <= 0:
                     raise ClientTooSlow
-                began = self._now()
-                await self._wait(began + allowance)
-                self._waited += self._now() - began
+                self._waited += await self._wait(allowance)
+                piece = stream.take(buffer)
         except (ClientGone, ClientTooSlow) as fault:
             self.lost = fault
             raise
-        return b""
+        return piece
 
     async def drain(self) -> bool:
         """Read on to the final dot and keep nothing. False where the client goes on far beyond the limit: give up."""
@@ -175,5 +177,6 @@ class DataReader:
         while not self._stream.ended:
             if self._stream.received > bound:
                 return False
-            await self._next()
+            if self._stream.take(self._buffer) is None:
+                await self._next()
         return True

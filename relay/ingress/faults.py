@@ -29,6 +29,20 @@ class ProtocolError(Exception):
         self.reply = Reply(code, enhanced, text)
 
 
+class Farewell(Exception):
+    """The reply is our last: nothing more of what this client says is listened to."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.text)
+        self.reply = reply
+
+
 def encode_reply(reply: Reply) -> bytes:
     """One reply line (RFC 5321 §4.2) within its 512 octets, ASCII alone (RFC 6531 §3.5 would need the client's consent)."""
     return _NOT_PRINTABLE.sub("?", str(reply))[:_MAX_REPLY].encode("ascii") + b"\r\n"
+
+
+def no_argument(verb: str, argument: str) -> None:
+    """ProtocolError where a command was given an argument and takes none."""
+    if argument:
+        raise ProtocolError(501, "5.5.4", f"{verb} takes no argument")

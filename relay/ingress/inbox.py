@@ -24,38 +24,37 @@ class Inbox(asyncio.StreamReader):
         _paused: bool
         _loop: asyncio.AbstractEventLoop
         _transport: asyncio.Transport | None
-        _waiter: asyncio.Future[None] | None
+        _waiter: asyncio.Future[bool] | None
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=LIMIT, loop=loop)
-
-    @property
-    def buffer(self) -> bytearray:
+        self.buffer = self._buffer
         """What waits; a reader deletes from its front what it takes. Always the same object."""
-        return self._buffer
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         """More has come. As StreamReader's, without the calls and checks that make it cost three times as much."""
-        self._buffer.extend(data)
+        buffer = self.buffer
+        buffer.extend(data)
         if (waiter := self._waiter) is not None:
             self._waiter = None
             if not waiter.done():
-                waiter.set_result(None)
-        if len(self._buffer) > 2 * LIMIT and not self._paused and self._transport is not None:
+                waiter.set_result(True)
+        if len(buffer) > 2 * LIMIT and not self._paused and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
 
     def take_line(self) -> bytes | None:
         """The next line with whatever ends it, a LF at the least; None while it is not complete."""
-        end = self._buffer.find(b"\n") + 1
+        buffer = self.buffer
+        end = buffer.find(b"\n") + 1
         if not end:
             return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[:end]
+        line = bytes(buffer[:end])
+        del buffer[:end]
         return line
 
-    def arrival(self) -> asyncio.Future[None]:
-        """Done when more has come, or nothing will; fails with what `set_exception` was given.
+    def arrival(self) -> asyncio.Future[bool]:
+        """True when more has come; not so when nothing will. Fails with what `set_exception` was given.
 
         One at a time. As `_wait_for_data`, which every reading method of StreamReader ends in, but without a coroutine.
         """
@@ -66,14 +65,14 @@ class Inbox(asyncio.StreamReader):
         if self._exception is not None:
             waiter.set_exception(self._exception)
         elif self._eof:
-            waiter.set_result(None)
+            waiter.set_result(False)
         else:  # to be woken; what is done already must not be, a second end would fail
             self._waiter = waiter
         return waiter
 
     def forget(self) -> None:
         """Drop what was sent before TLS began: it may be an attacker's (RFC 3207 §5, CVE-2024-34083)."""
-        self._buffer.clear()
+        self.buffer.clear()
 
     def secure(self, transport: asyncio.Transport) -> None:
         """Go on with the encrypted transport."""

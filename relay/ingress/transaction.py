@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from relay.errors import Refusal, Rejected, StoreUnavailable
-from relay.ingress.context import MessageIntake
 from relay.ingress.faults import ClientGone, ClientTooSlow
 from relay.ingress.parameters import MailCommand
 from relay.intake.submission import Principal, Submission, Trace
 from relay.model.address import Address
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
-from relay.model.message import QueueId, Source
+from relay.model.message import Source
 from relay.model.reply import Reply
 
 logger = logging.getLogger(__name__)
@@ -35,11 +34,13 @@ class Transaction:
 
     def add(self, address: Address, limit: int) -> None:
         """One more recipient, or the same once more; Rejected beyond the limit."""
-        local, _, domain = address.rpartition("@")
-        key = f"{local}@{domain.lower()}"
-        if len(self.recipients) >= limit and key not in self.recipients:
+        local, at, domain = address.rpartition("@")
+        key = local + at + domain.lower()
+        if key in self.recipients:
+            return
+        if len(self.recipients) >= limit:
             raise Rejected(Refusal.TOO_MANY_RECIPIENTS)
-        self.recipients.setdefault(key, address)
+        self.recipients[key] = address
 
     def submission(self, content: AsyncIterator[bytes], trace: Trace) -> Submission:
         """What intake is handed."""
@@ -54,27 +55,23 @@ class Transaction:
         )
 
 
-async def submit(intake: MessageIntake, submission: Submission) -> QueueId | Reply:
-    """Hand it to intake: the queue id, or why there is none. What was not foreseen is never the client's fault.
+def reply_to(fault: BaseException, peer: str) -> Reply:
+    """What a client is told where intake failed: what was not foreseen is never its fault.
 
-    ClientGone and ClientTooSlow pass through.
+    Raised again: ClientGone, ClientTooSlow, and that the session itself is cancelled.
     """
-    try:
-        accepted = await intake.accept(submission)
-    except Rejected as rejected:
-        return rejected.reply
-    except StoreUnavailable as fault:
+    if isinstance(fault, Rejected):
+        return fault.reply
+    if isinstance(fault, StoreUnavailable):
         logger.warning("the store is not available: %s", fault)
         return Refusal.STORE_DOWN.reply()
-    except (ClientGone, ClientTooSlow):
-        raise
-    except asyncio.CancelledError:
+    if isinstance(fault, (ClientGone, ClientTooSlow)):
+        raise fault
+    if isinstance(fault, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or task.cancelling():
-            raise
-        logger.exception("intake was cancelled from within")
-        return Refusal.UNEXPECTED.reply()
-    except Exception:
-        logger.exception("unexpected error in intake, message from %s", submission.trace.peer)
-        return Refusal.UNEXPECTED.reply()
-    return accepted.id
+            raise fault
+        logger.error("intake was cancelled from within", exc_info=fault)
+    else:
+        logger.error("unexpected error in intake, message from %s", peer, exc_info=fault)
+    return Refusal.UNEXPECTED.reply()

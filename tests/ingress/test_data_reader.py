@@ -109,22 +109,20 @@ class Packets:
         self.allowances: list[float] = []
         self._packets = list(packets)
         self._cost = cost
-        self._now = 1000.0
 
-    async def wait(self, until: float) -> None:
-        self.allowances.append(until - self._now)
-        self._now += self._cost
+    async def wait(self, seconds: float) -> float:
+        self.allowances.append(seconds)
         packet = self._packets.pop(0)
         if isinstance(packet, Exception):
             raise packet
         self.buffer += packet
+        return self._cost
 
-    def now(self) -> float:
-        return self._now
-
-    def reader(self, max_size: int = 100, pace: Pace | None = None) -> DataReader:
+    def reader(self, max_size: int = 100, pace: Pace | None = None, *, waited: float = 0.0) -> DataReader:
         pace = pace or Pace(60, 30, 1024)
-        return DataReader(self.buffer, self.wait, self.now, pace, max_size=max_size, bare_newlines=BareNewlines.REFUSE)
+        return DataReader(
+            self.buffer, self.wait, pace, waited=waited, max_size=max_size, bare_newlines=BareNewlines.REFUSE
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,6 +191,12 @@ async def test_only_waiting_for_the_client_counts() -> None:
     packets = Packets(b"x", b"x", b"\r\n.\r\n", cost=10.0)
     await _collect(packets.reader(pace=Pace(60, 30, 1)))
     assert packets.allowances == [30, 21, 12]
+
+
+async def test_waiting_for_the_first_octets_counts() -> None:
+    packets = Packets(b"x", b"\r\n.\r\n", cost=10.0)
+    await _collect(packets.reader(pace=Pace(60, 30, 1), waited=15.0))
+    assert packets.allowances == [15, 6]
 
 
 async def test_too_slow_on_the_whole() -> None:

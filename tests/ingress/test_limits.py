@@ -12,7 +12,7 @@ import pytest
 from relay.errors import Refusal, Rejected
 from relay.ingress.faults import ClientTooSlow
 from relay.ingress.listener import Listener, bind
-from tests.ingress.conftest import OpenADoor
+from tests.ingress.conftest import WITHIN, OpenADoor
 
 LONG = "x" * 3000
 CROWD = min(300, int(Path("/proc/sys/net/core/somaxconn").read_text()))
@@ -83,6 +83,20 @@ async def test_a_message_that_stops_coming(limit: dict[str, float], open_door: O
     assert isinstance(door.intake.faults[0], ClientTooSlow)
 
 
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_message_that_never_begins(together: bool, open_door: OpenADoor) -> None:
+    """Its first octets have a message's time, not a command's, whether DATA came alone or behind MAIL and RCPT."""
+    door = await open_door(data_grace=0.05)
+    client = await door.greeted()
+    if together:
+        await client.envelope()
+    else:
+        for line in ("MAIL FROM:<a@b.example>", "RCPT TO:<c@d.example>", "DATA"):
+            await client.ask(line)
+    await client.closes_with("421 4.4.2")
+    assert door.intake.messages == []
+
+
 async def test_a_message_that_drips(open_door: OpenADoor) -> None:
     door = await open_door(data_grace=0.1, min_data_rate=1_000_000)
     client = await door.greeted()
@@ -121,6 +135,21 @@ async def test_a_client_that_reads_nothing(open_door: OpenADoor) -> None:
     for _ in range(400):
         client.send(b"VRFY x\r\n" * 1000)
     await door.until_empty()
+
+
+async def test_what_is_said_while_replies_are_not_read_is_answered(open_door: OpenADoor) -> None:
+    """A client that sends on while the door waits for it to read, and then reads: nothing more has to come from it."""
+    door = await open_door()
+    client = await door.greeted()
+    (session,) = door.door._sessions
+    session.pause_writing()  # as a transport does whose buffer is full
+    assert (await client.ask("NOOP")).startswith("250 ")
+    client.say("NOOP")
+    async with asyncio.timeout(WITHIN):
+        while not session._reader.buffer:  # noqa: ASYNC110 - it comes with a turn of the loop, and tells nobody
+            await asyncio.sleep(0)
+    session.resume_writing()
+    assert (await client.hear()).startswith("250 ")
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
