@@ -18,8 +18,8 @@ from relay.ingress.settings import BareNewlines
 
 PIECE = LIMIT
 _END = b"\r\n.\r\n"
+_DOT = b"\r\n."
 _END_AT_ONCE = b".\r\n"
-_WINDOW = PIECE + len(_END)
 _CRLF_ALONE = (None, "\r\n")
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _OVERRUN = 1024 * 1024
@@ -28,12 +28,14 @@ _OVERRUN = 1024 * 1024
 class DotStream:
     """Dot-stuffed text in, content out; without I/O. A message up to PIECE octets comes out as one piece."""
 
-    __slots__ = ("_line_start", "_normalise", "_scanned", "bare_newline", "ended", "received")
+    __slots__ = ("_line_start", "_normalise", "_scanned", "_stuffed", "bare_newline", "ended", "received")
 
     def __init__(self, *, normalise: bool) -> None:
         self._normalise = normalise
         self._line_start = True
         self._scanned = 0
+        self._stuffed = False
+        """Whether a line of the piece to come begins with a dot."""
         self.ended = False
         self.bare_newline = False
         """Whether a CR or LF stood alone."""
@@ -46,7 +48,7 @@ class DotStream:
         if not self.received and buffer[:3] == _END_AT_ONCE:
             self.ended = True
             length, rest = 0, 3
-        elif (end := buffer.find(_END, self._scanned, _WINDOW)) >= 0:
+        elif (end := self._find_end(buffer)) >= 0:
             self.ended = True
             length, rest = end + 2, 3
         elif len(buffer) >= PIECE:
@@ -61,6 +63,14 @@ class DotStream:
         del buffer[: length + rest]
         return self._decode(raw)
 
+    def _find_end(self, buffer: bytearray) -> int:
+        """Where it is, not beyond PIECE; -1: not there. The first line that begins with a dot is mostly the last."""
+        dot = buffer.find(_DOT, self._scanned, PIECE + 3)
+        if dot < 0 or buffer[dot : dot + 5] == _END:
+            return dot
+        self._stuffed = True
+        return buffer.find(_END, dot, PIECE + 5)
+
     def _decode(self, raw: bytes) -> bytes:
         # The quickest eye for newlines that Python has (4 µs for 4 KiB; counting them takes 9, a regex 95).
         newlines = IncrementalNewlineDecoder(None, translate=False)
@@ -69,9 +79,11 @@ class DotStream:
             self.bare_newline = True
             if self._normalise:
                 raw = _NEWLINE.sub(b"\r\n", raw)
+                self._stuffed = True
         at_line_start, self._line_start = self._line_start, raw[-1:] == b"\n"
-        if b"\r\n." in raw:
-            raw = raw.replace(b"\r\n.", b"\r\n")
+        if self._stuffed:
+            self._stuffed = False
+            raw = raw.replace(_DOT, b"\r\n")
         return raw[1:] if at_line_start and raw[:1] == b"." else raw
 
 
