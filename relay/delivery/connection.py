@@ -180,29 +180,29 @@ class _Opening:
             raise
         return self._take_over(client, peer)
 
-    async def _step(self, step: Coroutine[None, None, aiosmtplib.SMTPResponse], command: bytes = b"") -> None:
+    async def _step(self, step: Coroutine[None, None, aiosmtplib.SMTPResponse], command: str = "") -> None:
         """One answer of the server; `command` as the transcript shows what the step says."""
         if command:
-            self._transcript.sent(command)
+            self._transcript.sent((command,))
         try:
             async with asyncio.timeout(self._timeouts.greeting):
                 response = await step
         except aiosmtplib.SMTPResponseException as refused:
             if (reply := foreign_reply(refused.code, refused.message)) is not None:
-                self._transcript.heard(reply)
+                self._transcript.heard((str(reply),))
             raise
         if (reply := foreign_reply(response.code, response.message)) is not None:
-            self._transcript.heard(reply)
+            self._transcript.heard((str(reply),))
 
     async def _greet(self, client: aiosmtplib.SMTP) -> None:
         """EHLO, or HELO for a server that knows no better (RFC 5321 §4.1.1.1)."""
         self.phase = Phase.EHLO
         try:
-            await self._step(client.ehlo(), b"EHLO %b\r\n" % self._ehlo_name.encode())
+            await self._step(client.ehlo(), f"EHLO {self._ehlo_name}")
         except aiosmtplib.SMTPHeloError as refused:
             if not 500 <= refused.code <= 504:
                 raise
-            await self._step(client.helo(), b"HELO %b\r\n" % self._ehlo_name.encode())
+            await self._step(client.helo(), f"HELO {self._ehlo_name}")
 
     async def _secure(self, client: aiosmtplib.SMTP) -> None:
         self.phase = Phase.TLS
@@ -211,7 +211,7 @@ class _Opening:
                 Category.TLS, Phase.TLS, None, "the server does not offer STARTTLS, which the account demands"
             )
             raise ConnectFailed(fault)
-        await self._step(client.starttls(), b"STARTTLS\r\n")
+        await self._step(client.starttls(), "STARTTLS")
 
     async def _authenticate(self, client: aiosmtplib.SMTP) -> None:
         """PLAIN, else LOGIN. One try: a second one with the same password only brings a lock-out nearer."""
@@ -227,7 +227,7 @@ class _Opening:
         offered = {method.lower() for method in client.server_auth_methods}
         if "plain" in offered:
             try:
-                await self._step(client.auth_plain(account.user, account.password), b"AUTH PLAIN ***\r\n")
+                await self._step(client.auth_plain(account.user, account.password), "AUTH PLAIN ***")
             except aiosmtplib.SMTPAuthenticationError as refused:
                 if refused.code != 504 or "login" not in offered:  # 504: offered, but not implemented (RFC 4954 §4)
                     raise
@@ -236,7 +236,7 @@ class _Opening:
         if "login" not in offered:
             fault = AccountFault(Category.AUTH, Phase.AUTH, None, "the server offers neither AUTH PLAIN nor AUTH LOGIN")
             raise ConnectFailed(fault)
-        await self._step(client.auth_login(account.user, account.password), b"AUTH LOGIN ***\r\n")
+        await self._step(client.auth_login(account.user, account.password), "AUTH LOGIN ***")
 
     def _check_silence(self, client: aiosmtplib.SMTP) -> None:
         """Nothing may be left in the library's hands: it would be lost, and what comes next be taken for something else."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from relay.clock import Clock
 from relay.contracts import ContentStore
-from relay.delivery.connection import ConnectFailed, Connection
+from relay.delivery.connection import ConnectFailed
 from relay.delivery.pool import Pool
 from relay.delivery.transaction import Transaction
 from relay.delivery.transcript import Transcript
@@ -41,12 +41,21 @@ class Courier:
         transcript = Transcript()
         try:
             connection = self._pool.take(account) or await self._pool.open(account, transcript)
-            reused = connection.messages > 0
-            transaction = await self._transact(connection, delivery, transcript, is_ours)
-            if reused and transaction.is_stale:
-                reused = False
+            while True:
+                reused = connection.messages > 0
+                transaction = Transaction(
+                    connection, delivery, self._contents, self._pool.timeouts, self._rules, is_ours
+                )
+                connection.messages += 1
+                connection.dialogue.transcript = transcript
+                await transaction.run()
+                if transaction.is_clean:
+                    self._pool.give_back(connection)
+                else:
+                    self._pool.retire(connection)
+                if not (reused and transaction.is_stale):
+                    break
                 connection = await self._pool.open(account, transcript)
-                transaction = await self._transact(connection, delivery, transcript, is_ours)
         except ConnectFailed as failed:
             transcript.failed(failed.fault.detail)
             now, lines = self._clock.now(), transcript.lines()
@@ -54,7 +63,7 @@ class Courier:
         if transaction.fault is not None:
             transcript.failed(transaction.fault.detail)
         return Attempt(
-            tuple(transaction.outcomes),
+            transaction.outcomes,
             started_at,
             self._clock.now(),
             next_hop,
@@ -68,19 +77,6 @@ class Courier:
     async def close(self) -> None:
         """Say QUIT on the connections kept. To be called when no attempt runs any more."""
         await self._pool.close()
-
-    async def _transact(
-        self, connection: Connection, delivery: LeasedDelivery, transcript: Transcript, is_ours: Callable[[], bool]
-    ) -> Transaction:
-        connection.messages += 1
-        connection.dialogue.transcript = transcript
-        transaction = Transaction(connection, delivery, self._contents, self._pool.timeouts, self._rules, is_ours)
-        await transaction.run()
-        if transaction.is_clean:
-            self._pool.give_back(connection)
-        else:
-            self._pool.retire(connection)
-        return transaction
 
     def _capture(self, delivery: LeasedDelivery, started_at: int) -> Attempt:
         """Kept, never sent: no network."""

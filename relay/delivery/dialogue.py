@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from relay.delivery.replies import BadReply, DialogueError, ReplyReader
+from relay.delivery.replies import DialogueError, ReplyReader
 from relay.delivery.transcript import Transcript
 from relay.model.reply import Reply
 
@@ -28,20 +28,21 @@ class NoReply(DialogueError):
 class Dialogue(asyncio.Protocol):
     """`on_broken` is called when the server speaks unasked, and in any case when the connection is lost.
 
-    `transcript` is that of the mail under way."""
+    `error` is what has ended it, if it has. `transcript` is that of the mail under way.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._reader = ReplyReader()
         self._replies: deque[Reply] = deque()
-        self._owed = 0
-        self._error: DialogueError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._paused = False
         self._quitting = False
+        self.error: DialogueError | None = None
         self.is_lost = False
         self.transcript = Transcript()
         self.on_broken: Callable[[], None] | None = None
@@ -51,61 +52,50 @@ class Dialogue(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Nothing is owed, nothing surplus has come, the connection stands."""
-        return not (self._error or self._owed or self._replies or self._quitting or self._transport.is_closing())
+        return not (self.error or self._reader.owed or self._replies or self._quitting or self._transport.is_closing())
 
-    def check_silence(self) -> None:
-        """Raise if the server has said more than it was asked, or has gone."""
-        if self._error is not None:
-            raise self._error
-        if self._transport.is_closing():
-            raise ConnectionLost("connection lost")
-
-    def command(self, *lines: bytes) -> None:
+    def command(self, commands: Sequence[str]) -> None:
         """Write commands, in one go; the server owes a reply to each."""
-        data = b"".join(lines)
-        if data.count(b"\n") != len(lines) or data.count(b"\r") != len(lines):
+        count = len(commands)
+        data = ("\r\n".join(commands) + "\r\n").encode()
+        if data.count(b"\n") != count or data.count(b"\r") != count:
             raise ValueError("a command holds a line end")  # no address ever gets here with one; if so, it stops here
-        self.check_silence()
-        self._owed += len(lines)
+        self._check_silence()
+        self._reader.owed += count
         self._transport.write(data)
-        self.transcript.sent(data)
+        self.transcript.sent(commands)
 
-    def end_content(self, data: bytes) -> None:
-        """Write the last of the content with its end; the server owes the verdict."""
-        self.check_silence()
-        self._owed += 1
+    def end_content(self, data: bytes, shown: str) -> None:
+        """Write the last of the content with its end; the server owes the verdict. The transcript has `shown`."""
+        self._check_silence()
+        self._reader.owed += 1
         self._transport.write(data)
+        self.transcript.sent((shown,))
 
     def take_reply(self) -> Reply | None:
         """The next reply if it is there."""
-        if not self._replies:
-            return None
-        reply = self._replies.popleft()
-        self.transcript.heard(reply)
-        return reply
+        return self._replies.popleft() if self._replies else None
 
     async def reply(self, patience: float) -> Reply:
         """The next reply, within `patience` seconds; what has come already comes out even of a lost connection."""
         while not self._replies:  # writing that goes on wakes as well
-            await self._wait(patience)
-        reply = self._replies.popleft()
-        self.transcript.heard(reply)
-        return reply
+            await self._change(patience)
+        return self._replies.popleft()
 
     async def stream(self, data: bytes, patience: float) -> None:
         """Write a part of the content and wait until the peer takes more; `patience` is for no progress at all."""
-        self.check_silence()
+        self._check_silence()
         self._transport.write(data)
         if not self._paused:
             await asyncio.sleep(0)  # a peer that takes everything must not keep the loop from everybody else
-        while self._paused and self._error is None:
+        while self._paused and self.error is None:
             left = self._transport.get_write_buffer_size()
             try:
-                await self._wait(patience)
+                await self._change(patience)
             except NoReply:
                 if self._transport.get_write_buffer_size() >= left:
                     raise
-        self.check_silence()
+        self._check_silence()
 
     def abort(self) -> None:
         """Drop the connection at once: nothing half done must be carried on."""
@@ -127,19 +117,16 @@ class Dialogue(asyncio.Protocol):
         """Cut what came into replies."""
         if self._quitting:
             self._transport.close()
-        elif self._error is None:
-            before = len(self._replies)
-            try:
-                surplus = self._reader.feed(data, self._owed, self._replies)
-            except BadReply as error:
-                self._owed -= len(self._replies) - before
-                self._break(error)
-                return
-            self._owed -= len(self._replies) - before
-            if surplus:
-                self._break(BadReply("the server said more than it was asked"))
-            elif self._replies:
+        elif self.error is None:
+            said = self._reader.feed(data)
+            if said.replies:
+                self._replies += said.replies
+                self.transcript.heard(said.texts)
                 self._awake()
+            if said.error is not None:
+                self._fail(said.error)
+                if self.on_broken is not None:
+                    self.on_broken()
 
     def eof_received(self) -> bool:
         """The server has no more to say: neither have we."""
@@ -165,38 +152,37 @@ class Dialogue(asyncio.Protocol):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _break(self, error: DialogueError) -> None:
-        """It cannot go on: say so to whoever waits, and to the pool if nobody does."""
-        self._fail(error)
-        if self.on_broken is not None:
-            self.on_broken()
+    def _check_silence(self) -> None:
+        """Raise if the server has said more than it was asked, or has gone."""
+        if self.error is not None:
+            raise self.error
+        if self._transport.is_closing():
+            raise ConnectionLost("connection lost")
 
     def _fail(self, error: DialogueError) -> None:
-        if self._error is None:
-            self._error = error
+        if self.error is None:
+            self.error = error
         self._awake()
 
     def _awake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _wait(self, patience: float) -> None:
-        """Until something changes; raises what broke the dialogue, once every reply that came before has been read."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = self._loop.create_future()
-        self._deadline = self._loop.time() + patience
+    def _change(self, patience: float) -> asyncio.Future[None]:
+        """To be awaited until something changes; raises what broke the dialogue."""
+        if self.error is not None:
+            raise self.error
+        self._waiter = waiter = self._loop.create_future()
+        self._deadline = deadline = self._loop.time() + patience
         # An alarm set for an earlier wait is left to ring: that is rarer than to set and cancel one for each reply.
-        if self._alarm is None or self._alarm.when() > self._deadline:
-            self._set_alarm(self._deadline)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        if self._alarm is None or self._alarm_at > deadline:
+            self._set_alarm(deadline)
+        return waiter
 
     def _set_alarm(self, at: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
+        self._alarm_at = at
         self._alarm = self._loop.call_at(at, self._ring)
 
     def _ring(self) -> None:

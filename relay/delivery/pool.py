@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from relay.clock import SECOND, Clock
-from relay.delivery.connection import Connection, Connector, PoolKey, pool_key
+from relay.delivery.connection import Connection, Connector, pool_key
 from relay.delivery.transcript import Transcript
 from relay.model.tenant import Account
 
@@ -21,10 +21,11 @@ IDLE_TTL = 60 * SECOND
 class _Lane:
     """The idle connections of one account; the one used last is used first, so that the others grow old and go."""
 
-    __slots__ = ("idle", "key")
+    __slots__ = ("account", "idle", "key")
 
-    def __init__(self, key: PoolKey) -> None:
-        self.key = key
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.key = pool_key(account)
         self.idle: list[Connection] = []
 
 
@@ -59,7 +60,9 @@ class Pool:
 
     def take(self, account: Account) -> Connection | None:
         """A kept connection of this account as it is now, if there is one."""
-        lane = self._lane(account)
+        lane = self._lanes.get(account.key)
+        if lane is None or lane.account is not account:
+            lane = self._lane(account)
         while lane.idle:  # what has grown too old, the reaper has taken away
             connection = lane.idle.pop()
             if connection.dialogue.is_usable:
@@ -79,7 +82,9 @@ class Pool:
         """Keep it for the next mail, if its last one ended cleanly and it may carry another."""
         lane = self._lanes.get(connection.key[0])
         now = self._clock.boot()
-        until = min(connection.opened_at + self._connection_ttl, now + self._idle_ttl)
+        until, too_old_at = now + self._idle_ttl, connection.opened_at + self._connection_ttl
+        if too_old_at < until:
+            until = too_old_at
         if (
             self._closing
             or lane is None
@@ -92,7 +97,8 @@ class Pool:
             return
         connection.idle_until = until
         lane.idle.append(connection)
-        self._reap_at(until)
+        if self._reaper is None or until < self._next_reap:
+            self._reap_at(until)
 
     def retire(self, connection: Connection) -> None:
         """Say QUIT, or drop it where that cannot be said any more."""
@@ -122,11 +128,13 @@ class Pool:
 
     def _lane(self, account: Account) -> _Lane:
         """The lane of an account; connections made under its old settings are sent home."""
-        key = pool_key(account)
         lane = self._lanes.get(account.key)
         if lane is None:
-            lane = self._lanes[account.key] = _Lane(key)
-        elif lane.key != key:
+            lane = self._lanes[account.key] = _Lane(account)
+            return lane
+        lane.account = account
+        key = pool_key(account)
+        if lane.key != key:
             for connection in lane.idle:
                 self.retire(connection)
             lane.key = key
@@ -145,11 +153,11 @@ class Pool:
                 self._all_closed.set()
 
     def _reap_at(self, at: int) -> None:
-        """Have the reaper look at `at` (boot clock), unless it looks earlier anyway."""
+        """Have the reaper look at `at` (boot clock), which is before it would."""
         if self._reaper is None:
             self._next_reap = at
             self._reaper = asyncio.create_task(self._reap(), name="pool-reaper")
-        elif at < self._next_reap:
+        else:
             self._next_reap = at
             self._sooner.set()
 

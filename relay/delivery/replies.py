@@ -6,16 +6,17 @@ A line that is no reply leaves no way to tell what the next one answers, so it e
 from __future__ import annotations
 
 import re
-from collections import deque
 from functools import lru_cache
+from typing import NamedTuple
 
 from relay.model.reply import Reply, read_reply
 
 MAX_REPLY = 32 * 1024
 """Octets of one reply with all its lines; a real one has a few hundred."""
 
-_LINE = re.compile(rb"([0-9]{3})(?:([ -])([^\r\n]*))?\r?")
-_SHORT = 128
+_LINE = re.compile(rb"([0-9]{3})(?:([ -])([^\r\n]*))?\r?\n")
+_USUAL = re.compile(rb"(?:[0-9]{3}(?: [^\r\n]*)?\r?\n)+")
+_SHORT = 256
 
 
 class DialogueError(Exception):
@@ -26,45 +27,65 @@ class BadReply(DialogueError):
     """What the server said is outside the protocol, or was not asked for."""
 
 
-class ReplyReader:
-    """Keeps what is not a whole reply yet."""
+class Said(NamedTuple):
+    """What came: replies, how people are shown them, and what is wrong with what came behind them."""
 
-    __slots__ = ("_code", "_partial", "_size", "_texts")
+    replies: tuple[Reply, ...]
+    texts: tuple[str, ...]
+    error: BadReply | None = None
+
+
+class ReplyReader:
+    """Keeps what is not a whole reply yet; `owed` is how many replies may come."""
+
+    __slots__ = ("_code", "_partial", "_size", "_texts", "owed")
 
     def __init__(self) -> None:
+        self.owed = 0
         self._partial = b""
         self._code = b""
         self._texts: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes, owed: int, replies: deque[Reply]) -> bool:
-        """Append at most `owed` replies; True where more has come than those. BadReply leaves those before it."""
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
+    def feed(self, data: bytes) -> Said:
+        """The replies that are whole now, at most as many as are owed; after an error it is not to be fed any more."""
+        if len(data) < _SHORT and not self._partial and not self._texts:
+            usual = _read_usual(data)
+            if usual is not None and (count := len(usual.replies)) <= self.owed:
+                self.owed -= count
+                return usual
+        replies: list[Reply] = []
+        error = None
+        try:
+            self._cut(data, replies)
+        except BadReply as bad:
+            error = bad
+        return Said(tuple(replies), tuple(map(str, replies)), error)
+
+    def _cut(self, data: bytes, replies: list[Reply]) -> None:
+        """Append what is owed; BadReply leaves those before it."""
+        data = self._partial + data
         begin = 0
-        while owed and (end := data.find(b"\n", begin)) >= 0:
+        while self.owed and (end := data.find(b"\n", begin) + 1):
             reply = self._read_line(data[begin:end])
-            begin = end + 1
+            begin = end
             if reply is not None:
                 replies.append(reply)
-                owed -= 1
-        if begin == len(data):
-            return False
-        if not owed:
-            return True
-        self._partial = data[begin:]
-        if self._size + len(self._partial) > MAX_REPLY:
+                self.owed -= 1
+        rest = data[begin:]
+        if rest and not self.owed:
+            raise BadReply("the server said more than it was asked")
+        if self._size + len(rest) > MAX_REPLY:
             raise BadReply("reply too long")
-        return False
+        self._partial = rest
 
     def _read_line(self, line: bytes) -> Reply | None:
         """The reply that this line ends, if it ends one."""
-        if not self._texts and len(line) < _SHORT and (reply := _read_short(line)) is not None:
-            return reply
+        if len(line) < _SHORT and not self._texts and (usual := _read_usual(line)) is not None:
+            return usual.replies[0]
         match = _LINE.fullmatch(line)
         if match is None:
-            raise BadReply(f"not a reply: {line[:80].decode('ascii', 'backslashreplace')}")
+            raise BadReply(f"not a reply: {line[:-1][:80].decode('ascii', 'backslashreplace')}")
         code, more, text = match.groups(b"")
         self._size += len(line)
         if self._size > MAX_REPLY:
@@ -78,13 +99,17 @@ class ReplyReader:
         whole = b"\n".join(self._texts)
         self._texts.clear()
         self._size = 0
-        return read_reply(int(code), whole.decode("utf-8", "replace"))
+        return _read(code, whole)
 
 
 @lru_cache(maxsize=512)
-def _read_short(line: bytes) -> Reply | None:
-    """A reply of one short line: most are, and most servers always say the same."""
-    match = _LINE.fullmatch(line)
-    if match is None or match[2] == b"-":
+def _read_usual(data: bytes) -> Said | None:
+    """Whole replies of one line each and nothing else, if it is that: what most servers say to most mails."""
+    if not _USUAL.fullmatch(data):
         return None
-    return read_reply(int(match[1]), (match[3] or b"").decode("utf-8", "replace"))
+    replies = tuple([_read(code, text) for code, _, text in _LINE.findall(data)])
+    return Said(replies, tuple(map(str, replies)))
+
+
+def _read(code: bytes, text: bytes) -> Reply:
+    return read_reply(int(code), text.decode("utf-8", "replace"))

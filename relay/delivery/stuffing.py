@@ -31,6 +31,7 @@ class DotStuffer:
 
 def stuff_whole(content: bytes) -> bytes:
     """A whole content, stuffed, with the end of data: one write."""
-    begin = b"." if content[:1] == b"." else b""
-    end = b".\r\n" if content[-2:] == b"\r\n" or not content else b"\r\n.\r\n"
-    return b"".join((begin, content.replace(b"\r\n.", b"\r\n.."), end))
+    stuffed = content.replace(b"\r\n.", b"\r\n..")
+    if content[:1] == b".":
+        stuffed = b"." + stuffed
+    return stuffed + (b".\r\n" if content[-2:] == b"\r\n" or not content else b"\r\n.\r\n")

@@ -44,8 +44,8 @@ class _Closing(Exception):
 class Transaction:
     """One use: `run()` once, then read what came of it.
 
-    `outcomes` by the recipients' order; with a `fault`, the recipients without an outcome met it. `is_clean`: the connection
-    may carry another mail. `is_stale`: it had ended before the server heard of this one, which deserves another connection.
+    With a `fault`, the recipients without an outcome met it. `is_clean`: the connection may carry another mail. `is_stale`:
+    it had ended before the server heard of this one, which deserves another connection.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class Transaction:
         is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         """`is_ours` says whether the delivery may be sent still: asked before the final dot, the point of no return."""
-        self.outcomes: list[RecipientOutcome] = []
         self.fault: AccountFault | None = None
         self.is_clean = False
         self.is_stale = False
@@ -71,8 +70,14 @@ class Transaction:
         self._is_ours = is_ours
         self._phase = Phase.MAIL
         self._heard = False
-        self._open: dict[int, Recipient] = {recipient.position: recipient for recipient in delivery.recipients}
+        self._told: dict[int, RecipientOutcome | None] = {}  # by position; None: met the fault
         self._accepted = 0
+
+    @property
+    def outcomes(self) -> tuple[RecipientOutcome, ...]:
+        """By the recipients' order."""
+        told = self._told
+        return tuple([outcome for one in self._delivery.recipients if (outcome := told.get(one.position)) is not None])
 
     async def run(self) -> None:
         """The whole transaction. Never raises for what the network does.
@@ -85,38 +90,43 @@ class Transaction:
         except _Closing as closing:
             self._dialogue.abort()
             self.is_stale = not self._heard
-            self._conclude(self._judge(closing.reply, self._phase), closing.reply)
+            self._conclude(judge_reply(closing.reply, self._phase, self._rules), closing.reply)
         except DialogueError as error:
             self._dialogue.abort()
             self.is_stale = not self._heard and isinstance(error, ConnectionLost)
             self._break_off(error, self._phase)
         except asyncio.CancelledError:
             self._dialogue.abort()
-            if self._open and self._phase is not Phase.DOT:
+            if self._phase is not Phase.DOT and self._open():
                 raise
             self._cut()
         except BaseException:
             self._dialogue.abort()
             raise
-        if len(self.outcomes) > 1:
-            self.outcomes.sort(key=lambda outcome: outcome.position)
 
     async def _converse(self) -> bool:
         """Envelope, content, verdict; answers whether the connection is fit for another mail."""
         smtputf8 = self._needs_smtputf8()
-        if not self._open:
+        recipients = self._open() if self._told else self._delivery.recipients
+        if not recipients:
             return True
+        envelope = (self._mail_command(smtputf8), *[f"RCPT TO:<{one.address}>" for one in recipients], "DATA")
         if self._extensions.pipelining:
-            ready = await self._pipelined_envelope(smtputf8)
+            ready = await self._pipelined_envelope(envelope, recipients)
         else:
-            ready = await self._stepwise_envelope(smtputf8)
+            ready = await self._stepwise_envelope(envelope, recipients)
         if not ready:
             return await self._reset()
         if not self._accepted:
             return await self._lone_dot()
-        await self._send_content()
+        content = self._delivery.content
+        if content is not None and len(content) <= WHOLE:
+            self._end_content(stuff_whole(content))
+        else:
+            await self._stream_content(content)
+        self._phase = Phase.DOT
         reply = await self._dialogue.reply(self._timeouts.dot)
-        self._conclude(self._judge(reply, Phase.DOT), reply)
+        self._conclude(judge_reply(reply, Phase.DOT, self._rules), reply)
         return reply.code != 421 and (reply.is_positive or reply.is_transient or reply.is_permanent)
 
     # -- the envelope -------------------------------------------------------------------------------------------------
@@ -129,10 +139,10 @@ class Transaction:
         if not named or self._extensions.smtputf8:
             return bool(named)
         for recipient in named:
-            self._record(recipient, Judgement(Verdict.FAILED, Category.CONTENT), _NO_SMTPUTF8, Phase.MAIL)
+            self._record(recipient, Judgement(Verdict.FAILED, Category.CONTENT), _NO_SMTPUTF8)
         return False
 
-    def _mail_command(self, smtputf8: bool) -> bytes:
+    def _mail_command(self, smtputf8: bool) -> str:
         """MAIL with what was offered. 8-bit content goes as it is in any case: recoding it would break its signatures."""
         message, offered = self._delivery.message, self._extensions
         command = f"MAIL FROM:<{message.sender}>"
@@ -142,95 +152,81 @@ class Transaction:
             command += " BODY=8BITMIME"
         if smtputf8:
             command += " SMTPUTF8"
-        return command.encode() + b"\r\n"
+        return command
 
-    async def _pipelined_envelope(self, smtputf8: bool) -> bool:
+    async def _pipelined_envelope(self, envelope: Sequence[str], recipients: Sequence[Recipient]) -> bool:
         """MAIL, every RCPT and DATA in one write; then their replies. True: the server waits for content."""
-        recipients = tuple(self._open.values())
-        commands = [self._mail_command(smtputf8)]
-        commands += [b"RCPT TO:<%b>\r\n" % recipient.address.encode() for recipient in recipients]
-        commands.append(b"DATA\r\n")
-        self._dialogue.command(*commands)
-        welcome = await self._hear_mail()
+        dialogue, timeouts = self._dialogue, self._timeouts
+        dialogue.command(envelope)
+        self._hear_mail(await dialogue.reply(timeouts.mail))
         self._phase = Phase.RCPT
         for recipient in recipients:
-            await self._hear_rcpt(recipient, welcome)
+            self._hear_rcpt(recipient, await dialogue.reply(timeouts.rcpt))
         self._phase = Phase.DATA
-        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.data)
-        self._check_open(reply)
-        # One reply too many may have come before any of these: then none of them means what it seems to.
-        try:
-            self._dialogue.check_silence()
-        except BadReply:
-            self._forget()
-            raise
-        return self._hear_data(reply)
+        return self._hear_data(await dialogue.reply(timeouts.data))
 
-    async def _stepwise_envelope(self, smtputf8: bool) -> bool:
+    async def _stepwise_envelope(self, envelope: Sequence[str], recipients: Sequence[Recipient]) -> bool:
         """The same, a round trip for each command."""
-        self._dialogue.command(self._mail_command(smtputf8))
-        if not await self._hear_mail():
+        dialogue, timeouts = self._dialogue, self._timeouts
+        mail, *rcpts, data = envelope
+        dialogue.command((mail,))
+        if not self._hear_mail(await dialogue.reply(timeouts.mail)):
             return False
         self._phase = Phase.RCPT
-        for recipient in tuple(self._open.values()):
-            self._dialogue.command(b"RCPT TO:<%b>\r\n" % recipient.address.encode())
-            await self._hear_rcpt(recipient, welcome=True)
+        for recipient, rcpt in zip(recipients, rcpts, strict=True):
+            dialogue.command((rcpt,))
+            self._hear_rcpt(recipient, await dialogue.reply(timeouts.rcpt))
         if not self._accepted:
             return False
         self._phase = Phase.DATA
-        self._dialogue.command(b"DATA\r\n")
-        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.data)
-        self._check_open(reply)
-        self._dialogue.check_silence()
-        return self._hear_data(reply)
+        dialogue.command((data,))
+        return self._hear_data(await dialogue.reply(timeouts.data))
 
-    async def _hear_mail(self) -> bool:
+    def _hear_mail(self, reply: Reply) -> bool:
         """The reply to MAIL; a refusal is every recipient's."""
-        reply = await self._dialogue.reply(self._timeouts.mail)
-        self._check_open(reply)
+        if reply.code == 421:
+            raise _Closing(reply)
         self._heard = True
-        judgement = self._judge(reply, Phase.MAIL)
+        judgement = judge_reply(reply, Phase.MAIL, self._rules)
         if judgement is ACCEPTED:
             return True
         self._conclude(judgement, reply)
         return False
 
-    async def _hear_rcpt(self, recipient: Recipient, welcome: bool) -> None:
+    def _hear_rcpt(self, recipient: Recipient, reply: Reply) -> None:
         """The reply to a RCPT; after a refused MAIL it says nothing of the recipient (RFC 2920 §3.1)."""
-        reply = self._dialogue.take_reply() or await self._dialogue.reply(self._timeouts.rcpt)
-        self._check_open(reply)
-        if not welcome:
+        if reply.code == 421:
+            raise _Closing(reply)
+        if recipient.position in self._told:
             return
-        judgement = self._judge(reply, Phase.RCPT)
+        judgement = judge_reply(reply, Phase.RCPT, self._rules, others_accepted=self._accepted > 0)
         if judgement is ACCEPTED:
             self._accepted += 1
         elif isinstance(judgement, AccountFault):
             self.fault = judgement
-            self._open.pop(recipient.position)
+            self._told[recipient.position] = None
         else:
-            self._record(recipient, judgement, reply, Phase.RCPT)
+            self._record(recipient, judgement, reply)
 
     def _hear_data(self, reply: Reply) -> bool:
         """354: content may come. Anything else is the answer to those accepted so far."""
+        if reply.code == 421:
+            raise _Closing(reply)
+        if (error := self._dialogue.error) is not None:
+            # With PIPELINING one reply too many may have come before any of these: then none of them means what it seems to.
+            if self._extensions.pipelining and isinstance(error, BadReply):
+                self._forget()
+            raise error
         if reply.code == 354:
             return True
         if not (reply.is_transient or reply.is_permanent):
             raise BadReply(f"answered DATA with {reply}")
-        self._conclude(self._judge(reply, Phase.DATA), reply)
+        self._conclude(judge_reply(reply, Phase.DATA, self._rules), reply)
         return False
-
-    def _check_open(self, reply: Reply) -> None:
-        if reply.code == 421:
-            raise _Closing(reply)
 
     # -- the content --------------------------------------------------------------------------------------------------
 
-    async def _send_content(self) -> None:
-        content = self._delivery.content
-        if content is not None and len(content) <= WHOLE:
-            self._end_content(stuff_whole(content))
-            self._phase = Phase.DOT
-            return
+    async def _stream_content(self, content: bytes | None) -> None:
         self._phase = Phase.BODY
         stuffer = DotStuffer()
         if content is not None:
@@ -238,13 +234,11 @@ class Transaction:
         else:
             await self._send_stream(stuffer)
         self._end_content(stuffer.end())
-        self._phase = Phase.DOT
 
     def _end_content(self, data: bytes) -> None:
         if not self._is_ours():
             raise LeaseRanOut("the lease ran out before the final dot, which was not sent")
-        self._dialogue.end_content(data)
-        self._dialogue.transcript.sent(b"[%d octets]\r\n" % self._delivery.message.size)
+        self._dialogue.end_content(data, f"[{self._delivery.message.size} octets]")
 
     async def _send_stream(self, stuffer: DotStuffer) -> None:
         message = self._delivery.message
@@ -268,15 +262,14 @@ class Transaction:
 
     async def _lone_dot(self) -> bool:
         """The server takes content although it took no recipient: an empty mail ends that (RFC 2920 §3.1)."""
-        self._dialogue.end_content(b".\r\n")
-        self._dialogue.transcript.sent(b".\r\n")
+        self._dialogue.end_content(b".\r\n", ".")
         reply = await self._dialogue.reply(self._timeouts.dot)
         return reply.code != 421 and (reply.is_transient or reply.is_permanent)
 
     async def _reset(self) -> bool:
         """RSET after an envelope that led nowhere. What the recipients were told stands, whatever becomes of it."""
         try:
-            self._dialogue.command(b"RSET\r\n")
+            self._dialogue.command(("RSET",))
             return (await self._dialogue.reply(self._timeouts.reset)).is_positive
         except DialogueError:
             self._dialogue.abort()
@@ -284,25 +277,23 @@ class Transaction:
 
     # -- what it means ------------------------------------------------------------------------------------------------
 
-    def _judge(self, reply: Reply, phase: Phase) -> Judgement | AccountFault:
-        return judge_reply(reply, phase, self._rules, others_accepted=self._accepted > 0)
+    def _open(self) -> list[Recipient]:
+        """The recipients of whom nothing is known."""
+        return [recipient for recipient in self._delivery.recipients if recipient.position not in self._told]
 
-    def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply, phase: Phase) -> None:
-        self._open.pop(recipient.position)
-        self.outcomes.append(
-            RecipientOutcome(recipient.position, judgement.verdict, reply, judgement.category, phase, judgement.asked)
+    def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply) -> None:
+        self._told[recipient.position] = RecipientOutcome(
+            recipient.position, judgement.verdict, reply, judgement.category, self._phase, judgement.asked
         )
 
     def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
         """One answer for every recipient without an outcome; where there is none, it is nobody's (RFC 2920 §3.1)."""
-        if not self._open:
-            return
-        if isinstance(judgement, AccountFault):
-            self.fault = judgement
-            self._open.clear()
-            return
-        for recipient in tuple(self._open.values()):
-            self._record(recipient, judgement, reply, self._phase)
+        for recipient in self._open():
+            if isinstance(judgement, AccountFault):
+                self.fault = judgement
+                self._told[recipient.position] = None
+            else:
+                self._record(recipient, judgement, reply)
 
     def _break_off(self, error: DialogueError, phase: Phase) -> None:
         """The dialogue ended before its time: what that means for those without an outcome."""
@@ -312,15 +303,13 @@ class Transaction:
 
     def _forget(self) -> None:
         """Take back what replies out of step seemed to say."""
-        self.outcomes = [outcome for outcome in self.outcomes if outcome.reply is _NO_SMTPUTF8]
-        known = {outcome.position for outcome in self.outcomes}
-        self._open = {r.position: r for r in self._delivery.recipients if r.position not in known}
+        self._told = {at: outcome for at, outcome in self._told.items() if outcome and outcome.reply is _NO_SMTPUTF8}
         self.fault = None
 
     def _cut(self) -> None:
         """Cancelled when there was something to tell already: tell it, and be done with the cancellation."""
         if (reply := self._dialogue.take_reply()) is not None:
-            self._conclude(self._judge(reply, Phase.DOT), reply)
+            self._conclude(judge_reply(reply, Phase.DOT, self._rules), reply)
         self._break_off(ConnectionLost("attempt cut short"), Phase.DOT)
         task = asyncio.current_task()
         if task is not None:

@@ -7,9 +7,8 @@ mail is under way it is only noted down; lines are made of it once, at its end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
-
-from relay.model.reply import Reply
 
 MAX_LINES = 100
 MAX_LINE = 200
@@ -24,34 +23,31 @@ class Transcript:
 
     def __init__(self) -> None:
         self._began = monotonic()
-        self._notes: list[tuple[float, str, bytes | Reply | str]] = []
+        self._notes: list[tuple[float, str, Sequence[str]]] = []
 
-    def sent(self, commands: bytes) -> None:
-        """Commands that went out in one write, each with its CRLF."""
+    def sent(self, commands: Sequence[str]) -> None:
+        """Commands that went out in one write."""
         self._notes.append((monotonic(), ">", commands))
 
-    def heard(self, reply: Reply) -> None:
-        """A reply."""
-        self._notes.append((monotonic(), "<", reply))
+    def heard(self, replies: Sequence[str]) -> None:
+        """Replies that came together."""
+        self._notes.append((monotonic(), "<", replies))
 
     def note(self, text: str) -> None:
         """Something that nobody said."""
-        self._notes.append((monotonic(), "*", text))
+        self._notes.append((monotonic(), "*", (text,)))
 
     def failed(self, why: str) -> None:
         """What ended it."""
-        self._notes.append((monotonic(), "!", why))
+        self._notes.append((monotonic(), "!", (why,)))
 
     def lines(self) -> tuple[str, ...]:
         """All of it, within bounds."""
-        lines: list[str] = []
-        for at, who, said in self._notes:
-            start = f"{int((at - self._began) * 1000)} {who} "
-            if isinstance(said, bytes):
-                lines += [start + command for command in said[:-2].decode("utf-8", "replace").split("\r\n")]
-            else:
-                lines.append(f"{start}{said!s}")
+        began = self._began
+        lines = [
+            f"{int((at - began) * 1000)} {who} {text}"[:MAX_LINE] for at, who, texts in self._notes for text in texts
+        ]
         if len(lines) > MAX_LINES:
             first = MAX_LINES - _LAST - 1
             lines[first:-_LAST] = [f"… {len(lines) - MAX_LINES + 1} lines left out"]
-        return tuple([line[:MAX_LINE] for line in lines])
+        return tuple(lines)

@@ -39,10 +39,10 @@ class Pipe(asyncio.Transport):
 
 async def test_an_alarm_of_an_earlier_wait_ends_no_later_one() -> None:
     loop, dialogue = asyncio.get_running_loop(), Dialogue(Pipe())
-    dialogue.command(b"MAIL\r\n")
+    dialogue.command(("MAIL",))
     loop.call_soon(dialogue.data_received, OK)
     await dialogue.reply(0.01)
-    dialogue.command(b"RCPT\r\n")
+    dialogue.command(("RCPT",))
     loop.call_later(0.05, dialogue.data_received, OK)
 
     assert (await dialogue.reply(5)).code == 250
@@ -50,10 +50,10 @@ async def test_an_alarm_of_an_earlier_wait_ends_no_later_one() -> None:
 
 async def test_a_shorter_patience_is_not_bound_by_an_earlier_alarm() -> None:
     loop, dialogue = asyncio.get_running_loop(), Dialogue(Pipe())
-    dialogue.command(b"MAIL\r\n")
+    dialogue.command(("MAIL",))
     loop.call_soon(dialogue.data_received, OK)
     await dialogue.reply(60)
-    dialogue.command(b"RCPT\r\n")
+    dialogue.command(("RCPT",))
 
     with pytest.raises(NoReply):
         await dialogue.reply(0.01)
@@ -86,9 +86,9 @@ async def test_nothing_is_written_to_a_connection_about_to_close() -> None:
     transport.close()
 
     with pytest.raises(ConnectionLost):
-        dialogue.command(b"x\r\n")
+        dialogue.command(("x",))
     with pytest.raises(ConnectionLost):
-        dialogue.end_content(b".\r\n")
+        dialogue.end_content(b".\r\n", ".")
     with pytest.raises(ConnectionLost):
         await dialogue.stream(b"x\r\n", 5)
     assert transport.written == b""
@@ -96,7 +96,7 @@ async def test_nothing_is_written_to_a_connection_about_to_close() -> None:
 
 async def test_replies_before_the_loss_are_read_first() -> None:
     dialogue = Dialogue(Pipe())
-    dialogue.command(b"MAIL\r\n", b"RCPT\r\n")
+    dialogue.command(("MAIL", "RCPT"))
     dialogue.data_received(OK)
     dialogue.connection_lost(None)
 
@@ -107,7 +107,7 @@ async def test_replies_before_the_loss_are_read_first() -> None:
 
 async def test_writing_that_goes_on_is_no_reply() -> None:
     loop, dialogue = asyncio.get_running_loop(), Dialogue(Pipe())
-    dialogue.end_content(b".\r\n")
+    dialogue.end_content(b".\r\n", ".")
     loop.call_soon(dialogue.resume_writing)
     loop.call_later(0.01, dialogue.data_received, OK)
 
@@ -121,4 +121,4 @@ async def test_who_is_told_of_what_is_said_unasked() -> None:
 
     assert told == [False]
     with pytest.raises(BadReply):
-        dialogue.command(b"MAIL\r\n")
+        dialogue.command(("MAIL",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 
 import pytest
 from hypothesis import given
@@ -13,13 +12,18 @@ from relay.delivery.replies import MAX_REPLY, BadReply, ReplyReader
 from relay.model.reply import Reply
 
 
-def _read(*pieces: bytes, owed: int = 9) -> tuple[list[Reply], bool]:
-    reader, replies, surplus = ReplyReader(), deque[Reply](), False
+def _read(*pieces: bytes, owed: int = 9) -> list[Reply]:
+    """All of them; raises what is wrong with the rest."""
+    reader, replies = ReplyReader(), list[Reply]()
+    reader.owed = owed
     for piece in pieces:
-        before = len(replies)
-        surplus = reader.feed(piece, owed, replies)
-        owed -= len(replies) - before
-    return list(replies), surplus
+        said = reader.feed(piece)
+        replies += said.replies
+        assert said.texts == tuple(map(str, said.replies))
+        if said.error is not None:
+            raise said.error
+    assert reader.owed == owed - len(replies)
+    return replies
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ def _read(*pieces: bytes, owed: int = 9) -> tuple[list[Reply], bool]:
     ],
 )
 def test_replies(wire: bytes, replies: list[Reply]) -> None:
-    assert _read(wire) == (replies, False)
+    assert _read(wire) == replies
 
 
 @pytest.mark.parametrize(
@@ -57,15 +61,21 @@ def test_no_replies(wire: bytes) -> None:
 
 @pytest.mark.parametrize("rest", [b"250 stale\r\n", b"2", b"garbage", b"\r\n"])
 def test_more_than_owed(rest: bytes) -> None:
-    assert _read(b"354 go\r\n" + rest, owed=1) == ([Reply(354, None, "go")], True)
+    reader = ReplyReader()
+    reader.owed = 1
+    said = reader.feed(b"354 go\r\n" + rest)
+
+    assert said.replies == (Reply(354, None, "go"),)
+    assert str(said.error) == "the server said more than it was asked"
 
 
 def test_replies_before_garbage_are_kept() -> None:
-    replies: deque[Reply] = deque()
-    with pytest.raises(BadReply):
-        ReplyReader().feed(b"550 no\r\ngarbage\r\n", 3, replies)
+    reader = ReplyReader()
+    reader.owed = 3
+    said = reader.feed(b"550 no\r\ngarbage\r\n")
 
-    assert list(replies) == [Reply(550, None, "no")]
+    assert said.replies == (Reply(550, None, "no"),)
+    assert str(said.error) == "not a reply: garbage\r"
 
 
 @given(
@@ -77,14 +87,14 @@ def test_any_cut_gives_the_same(wire: list[bytes], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[begin:end] for begin, end in itertools.pairwise(edges)]
 
-    assert _read(*pieces, owed=len(wire)) == (_read(whole, owed=len(wire))[0], False)
-    assert len(_read(whole, owed=len(wire))[0]) == len(wire)
+    assert _read(*pieces, owed=len(wire)) == _read(whole, owed=len(wire))
+    assert len(_read(whole, owed=len(wire))) == len(wire)
 
 
 @given(st.binary(max_size=400))
 def test_noise_is_replies_or_bad_reply(noise: bytes) -> None:
     try:
-        replies, _ = _read(noise)
+        replies = _read(noise)
     except BadReply:
         return
     assert all(0 <= reply.code <= 999 for reply in replies)
