@@ -33,6 +33,8 @@ class Judgement:
     asked: Asked | None = None
 
 
+YES = range(200, 300)
+"""The codes that grant MAIL, RCPT and the mail itself (RFC 5321 §4.3.2)."""
 ACCEPTED = Judgement(Verdict.SENT, Category.NONE)
 _SESSION = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 _ENVELOPE = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
@@ -138,7 +140,7 @@ def judge_reply(
 
     `others_accepted`: a recipient of this transaction has been accepted before.
     """
-    if 200 <= reply.code <= 299 and phase in _ANSWERED_BY_2YZ:
+    if reply.code in YES and phase in _ANSWERED_BY_2YZ:
         return ACCEPTED
     if phase in _SESSION:
         return _fault(session_category(reply, phase), phase, reply)

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from time import monotonic
 from typing import cast
 
 import aiosmtplib
@@ -20,7 +21,7 @@ from relay.delivery.classify import foreign_reply, judge_error
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.guard import Guard, NotPublic
 from relay.delivery.timeouts import Timeouts
-from relay.delivery.transcript import Transcript
+from relay.delivery.transcript import THEY, WE, Transcript
 from relay.model.delivery import AccountFault, Category, Phase
 from relay.model.tenant import Account, TlsMode
 
@@ -155,7 +156,7 @@ class _Opening:
         account = self._account
         implicit = account.tls is TlsMode.IMPLICIT
         peer = sock.getpeername()[0]
-        self._transcript.note(f"connected to {peer}")
+        self._transcript.happened(f"connected to {peer}")
         client = aiosmtplib.SMTP(
             hostname=account.host,
             sock=sock,
@@ -183,16 +184,16 @@ class _Opening:
     async def _step(self, step: Coroutine[None, None, aiosmtplib.SMTPResponse], command: str = "") -> None:
         """One answer of the server; `command` as the transcript shows what the step says."""
         if command:
-            self._transcript.sent((command,))
+            self._transcript.add((monotonic(), WE, (command,)))
         try:
             async with asyncio.timeout(self._timeouts.greeting):
                 response = await step
         except aiosmtplib.SMTPResponseException as refused:
             if (reply := foreign_reply(refused.code, refused.message)) is not None:
-                self._transcript.heard((str(reply),))
+                self._transcript.add((monotonic(), THEY, (str(reply),)))
             raise
         if (reply := foreign_reply(response.code, response.message)) is not None:
-            self._transcript.heard((str(reply),))
+            self._transcript.add((monotonic(), THEY, (str(reply),)))
 
     async def _greet(self, client: aiosmtplib.SMTP) -> None:
         """EHLO, or HELO for a server that knows no better (RFC 5321 §4.1.1.1)."""
@@ -252,7 +253,7 @@ class _Opening:
         ssl_object = transport.get_extra_info("ssl_object")
         tls = ssl_object.version() if ssl_object is not None else None
         if tls is not None:
-            self._transcript.note(f"secured by {tls}")
+            self._transcript.happened(f"secured by {tls}")
         return Connection(
             dialogue,
             pool_key(self._account),

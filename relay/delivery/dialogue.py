@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from relay.delivery.replies import DialogueError, ReplyReader
-from relay.delivery.transcript import Transcript
+from relay.delivery.transcript import THEY, WE, Transcript
 from relay.model.reply import Reply
 
 
@@ -28,21 +29,20 @@ class NoReply(DialogueError):
 class Dialogue(asyncio.Protocol):
     """`on_broken` is called when the server speaks unasked, and in any case when the connection is lost.
 
-    `error` is what has ended it, if it has. `transcript` is that of the mail under way.
-    """
+    `transcript` is that of the mail under way."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._reader = ReplyReader()
         self._replies: deque[Reply] = deque()
+        self._error: DialogueError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._paused = False
         self._quitting = False
-        self.error: DialogueError | None = None
         self.is_lost = False
         self.transcript = Transcript()
         self.on_broken: Callable[[], None] | None = None
@@ -52,7 +52,14 @@ class Dialogue(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Nothing is owed, nothing surplus has come, the connection stands."""
-        return not (self.error or self._reader.owed or self._replies or self._quitting or self._transport.is_closing())
+        return not (self._error or self._reader.owed or self._replies or self._quitting or self._transport.is_closing())
+
+    def check_silence(self) -> None:
+        """Raise if the server has said more than it was asked, or has gone."""
+        if self._error is not None:
+            raise self._error
+        if self._transport.is_closing():
+            raise ConnectionLost("connection lost")
 
     def command(self, commands: Sequence[str]) -> None:
         """Write commands, in one go; the server owes a reply to each."""
@@ -60,17 +67,17 @@ class Dialogue(asyncio.Protocol):
         data = ("\r\n".join(commands) + "\r\n").encode()
         if data.count(b"\n") != count or data.count(b"\r") != count:
             raise ValueError("a command holds a line end")  # no address ever gets here with one; if so, it stops here
-        self._check_silence()
+        self.check_silence()
         self._reader.owed += count
         self._transport.write(data)
-        self.transcript.sent(commands)
+        self.transcript.add((monotonic(), WE, commands))
 
     def end_content(self, data: bytes, shown: str) -> None:
         """Write the last of the content with its end; the server owes the verdict. The transcript has `shown`."""
-        self._check_silence()
+        self.check_silence()
         self._reader.owed += 1
         self._transport.write(data)
-        self.transcript.sent((shown,))
+        self.transcript.add((monotonic(), WE, (shown,)))
 
     def take_reply(self) -> Reply | None:
         """The next reply if it is there."""
@@ -84,18 +91,18 @@ class Dialogue(asyncio.Protocol):
 
     async def stream(self, data: bytes, patience: float) -> None:
         """Write a part of the content and wait until the peer takes more; `patience` is for no progress at all."""
-        self._check_silence()
+        self.check_silence()
         self._transport.write(data)
         if not self._paused:
             await asyncio.sleep(0)  # a peer that takes everything must not keep the loop from everybody else
-        while self._paused and self.error is None:
+        while self._paused and self._error is None:
             left = self._transport.get_write_buffer_size()
             try:
                 await self._change(patience)
             except NoReply:
                 if self._transport.get_write_buffer_size() >= left:
                     raise
-        self._check_silence()
+        self.check_silence()
 
     def abort(self) -> None:
         """Drop the connection at once: nothing half done must be carried on."""
@@ -117,11 +124,11 @@ class Dialogue(asyncio.Protocol):
         """Cut what came into replies."""
         if self._quitting:
             self._transport.close()
-        elif self.error is None:
+        elif self._error is None:
             said = self._reader.feed(data)
             if said.replies:
                 self._replies += said.replies
-                self.transcript.heard(said.texts)
+                self.transcript.add((monotonic(), THEY, said.texts))
                 self._awake()
             if said.error is not None:
                 self._fail(said.error)
@@ -152,16 +159,9 @@ class Dialogue(asyncio.Protocol):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _check_silence(self) -> None:
-        """Raise if the server has said more than it was asked, or has gone."""
-        if self.error is not None:
-            raise self.error
-        if self._transport.is_closing():
-            raise ConnectionLost("connection lost")
-
     def _fail(self, error: DialogueError) -> None:
-        if self.error is None:
-            self.error = error
+        if self._error is None:
+            self._error = error
         self._awake()
 
     def _awake(self) -> None:
@@ -170,8 +170,8 @@ class Dialogue(asyncio.Protocol):
 
     def _change(self, patience: float) -> asyncio.Future[None]:
         """To be awaited until something changes; raises what broke the dialogue."""
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise self._error
         self._waiter = waiter = self._loop.create_future()
         self._deadline = deadline = self._loop.time() + patience
         # An alarm set for an earlier wait is left to ring: that is rarer than to set and cancel one for each reply.

@@ -19,7 +19,10 @@ IDLE_TTL = 60 * SECOND
 
 
 class _Lane:
-    """The idle connections of one account; the one used last is used first, so that the others grow old and go."""
+    """The idle connections of one account; the one used last is used first, so that the others grow old and go.
+
+    `account` is as it was when last asked for: while it is the very same object, its key need not be made.
+    """
 
     __slots__ = ("account", "idle", "key")
 

@@ -35,6 +35,9 @@ class Said(NamedTuple):
     error: BadReply | None = None
 
 
+_NOTHING = Said((), ())
+
+
 class ReplyReader:
     """Keeps what is not a whole reply yet; `owed` is how many replies may come."""
 
@@ -50,8 +53,8 @@ class ReplyReader:
     def feed(self, data: bytes) -> Said:
         """The replies that are whole now, at most as many as are owed; after an error it is not to be fed any more."""
         if len(data) < _SHORT and not self._partial and not self._texts:
-            usual = _read_usual(data)
-            if usual is not None and (count := len(usual.replies)) <= self.owed:
+            count, usual = _read_usual(data)
+            if 0 < count <= self.owed:
                 self.owed -= count
                 return usual
         replies: list[Reply] = []
@@ -81,8 +84,10 @@ class ReplyReader:
 
     def _read_line(self, line: bytes) -> Reply | None:
         """The reply that this line ends, if it ends one."""
-        if len(line) < _SHORT and not self._texts and (usual := _read_usual(line)) is not None:
-            return usual.replies[0]
+        if len(line) < _SHORT and not self._texts:
+            count, usual = _read_usual(line)
+            if count:
+                return usual.replies[0]
         match = _LINE.fullmatch(line)
         if match is None:
             raise BadReply(f"not a reply: {line[:-1][:80].decode('ascii', 'backslashreplace')}")
@@ -102,13 +107,14 @@ class ReplyReader:
         return _read(code, whole)
 
 
-@lru_cache(maxsize=512)
-def _read_usual(data: bytes) -> Said | None:
-    """Whole replies of one line each and nothing else, if it is that: what most servers say to most mails."""
+@lru_cache(maxsize=256)
+def _read_usual(data: bytes) -> tuple[int, Said]:
+    """Replies of one line each and nothing else, with their number; 0: it is not that. Most servers say little else, and the
+    same to most mails."""
     if not _USUAL.fullmatch(data):
-        return None
+        return 0, _NOTHING
     replies = tuple([_read(code, text) for code, _, text in _LINE.findall(data)])
-    return Said(replies, tuple(map(str, replies)))
+    return len(replies), Said(replies, tuple(map(str, replies)))
 
 
 def _read(code: bytes, text: bytes) -> Reply:

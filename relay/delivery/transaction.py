@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from relay.contracts import ContentStore
-from relay.delivery.classify import ACCEPTED, Judgement, judge_break, judge_reply
+from relay.delivery.classify import YES, Judgement, judge_break, judge_reply
 from relay.delivery.connection import Connection
 from relay.delivery.dialogue import ConnectionLost
 from relay.delivery.replies import BadReply, DialogueError
@@ -44,8 +44,8 @@ class _Closing(Exception):
 class Transaction:
     """One use: `run()` once, then read what came of it.
 
-    With a `fault`, the recipients without an outcome met it. `is_clean`: the connection may carry another mail. `is_stale`:
-    it had ended before the server heard of this one, which deserves another connection.
+    `outcomes` by the recipients' order; with a `fault`, the recipients without an outcome met it. `is_clean`: the connection
+    may carry another mail. `is_stale`: it had ended before the server heard of this one, which deserves another connection.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Transaction:
         is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         """`is_ours` says whether the delivery may be sent still: asked before the final dot, the point of no return."""
+        self.outcomes: tuple[RecipientOutcome, ...] = ()
         self.fault: AccountFault | None = None
         self.is_clean = False
         self.is_stale = False
@@ -72,12 +73,6 @@ class Transaction:
         self._heard = False
         self._told: dict[int, RecipientOutcome | None] = {}  # by position; None: met the fault
         self._accepted = 0
-
-    @property
-    def outcomes(self) -> tuple[RecipientOutcome, ...]:
-        """By the recipients' order."""
-        told = self._told
-        return tuple([outcome for one in self._delivery.recipients if (outcome := told.get(one.position)) is not None])
 
     async def run(self) -> None:
         """The whole transaction. Never raises for what the network does.
@@ -103,6 +98,9 @@ class Transaction:
         except BaseException:
             self._dialogue.abort()
             raise
+        told = self._told
+        known = [outcome for one in self._delivery.recipients if (outcome := told[one.position]) is not None]
+        self.outcomes = tuple(known)
 
     async def _converse(self) -> bool:
         """Envelope, content, verdict; answers whether the connection is fit for another mail."""
@@ -120,7 +118,7 @@ class Transaction:
         if not self._accepted:
             return await self._lone_dot()
         content = self._delivery.content
-        if content is not None and len(content) <= WHOLE:
+        if content is not None and self._delivery.message.size <= WHOLE:
             self._end_content(stuff_whole(content))
         else:
             await self._stream_content(content)
@@ -187,10 +185,9 @@ class Transaction:
         if reply.code == 421:
             raise _Closing(reply)
         self._heard = True
-        judgement = judge_reply(reply, Phase.MAIL, self._rules)
-        if judgement is ACCEPTED:
+        if reply.code in YES:
             return True
-        self._conclude(judgement, reply)
+        self._conclude(judge_reply(reply, Phase.MAIL, self._rules), reply)
         return False
 
     def _hear_rcpt(self, recipient: Recipient, reply: Reply) -> None:
@@ -199,24 +196,23 @@ class Transaction:
             raise _Closing(reply)
         if recipient.position in self._told:
             return
-        judgement = judge_reply(reply, Phase.RCPT, self._rules, others_accepted=self._accepted > 0)
-        if judgement is ACCEPTED:
+        if reply.code in YES:
             self._accepted += 1
-        elif isinstance(judgement, AccountFault):
-            self.fault = judgement
-            self._told[recipient.position] = None
-        else:
-            self._record(recipient, judgement, reply)
+            return
+        judgement = judge_reply(reply, Phase.RCPT, self._rules, others_accepted=self._accepted > 0)
+        self._record(recipient, judgement, reply)
 
     def _hear_data(self, reply: Reply) -> bool:
         """354: content may come. Anything else is the answer to those accepted so far."""
         if reply.code == 421:
             raise _Closing(reply)
-        if (error := self._dialogue.error) is not None:
+        try:
+            self._dialogue.check_silence()
+        except BadReply:
             # With PIPELINING one reply too many may have come before any of these: then none of them means what it seems to.
-            if self._extensions.pipelining and isinstance(error, BadReply):
+            if self._extensions.pipelining:
                 self._forget()
-            raise error
+            raise
         if reply.code == 354:
             return True
         if not (reply.is_transient or reply.is_permanent):
@@ -281,18 +277,20 @@ class Transaction:
         """The recipients of whom nothing is known."""
         return [recipient for recipient in self._delivery.recipients if recipient.position not in self._told]
 
-    def _record(self, recipient: Recipient, judgement: Judgement, reply: Reply) -> None:
-        self._told[recipient.position] = RecipientOutcome(
-            recipient.position, judgement.verdict, reply, judgement.category, self._phase, judgement.asked
-        )
+    def _record(self, recipient: Recipient, judgement: Judgement | AccountFault, reply: Reply) -> None:
+        position = recipient.position
+        if isinstance(judgement, AccountFault):
+            self.fault = judgement
+            self._told[position] = None
+        else:
+            self._told[position] = RecipientOutcome(
+                position, judgement.verdict, reply, judgement.category, self._phase, judgement.asked
+            )
 
     def _conclude(self, judgement: Judgement | AccountFault, reply: Reply) -> None:
         """One answer for every recipient without an outcome; where there is none, it is nobody's (RFC 2920 §3.1)."""
-        for recipient in self._open():
-            if isinstance(judgement, AccountFault):
-                self.fault = judgement
-                self._told[recipient.position] = None
-            else:
+        for recipient in self._delivery.recipients:
+            if recipient.position not in self._told:
                 self._record(recipient, judgement, reply)
 
     def _break_off(self, error: DialogueError, phase: Phase) -> None:

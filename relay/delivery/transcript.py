@@ -10,6 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
+Note = tuple[float, str, Sequence[str]]
+"""When (by `monotonic`), who, and what was said at once: commands in one write, replies that came together."""
+WE = ">"
+THEY = "<"
+
 MAX_LINES = 100
 MAX_LINE = 200
 _LAST = 20
@@ -19,27 +24,21 @@ _LAST = 20
 class Transcript:
     """Of one try, whatever connections it took."""
 
-    __slots__ = ("_began", "_notes")
+    __slots__ = ("_began", "_notes", "add")
 
     def __init__(self) -> None:
         self._began = monotonic()
-        self._notes: list[tuple[float, str, Sequence[str]]] = []
+        self._notes: list[Note] = []
+        self.add = self._notes.append
+        """Note something down, at the time given."""
 
-    def sent(self, commands: Sequence[str]) -> None:
-        """Commands that went out in one write."""
-        self._notes.append((monotonic(), ">", commands))
-
-    def heard(self, replies: Sequence[str]) -> None:
-        """Replies that came together."""
-        self._notes.append((monotonic(), "<", replies))
-
-    def note(self, text: str) -> None:
+    def happened(self, text: str) -> None:
         """Something that nobody said."""
-        self._notes.append((monotonic(), "*", (text,)))
+        self.add((monotonic(), "*", (text,)))
 
     def failed(self, why: str) -> None:
         """What ended it."""
-        self._notes.append((monotonic(), "!", (why,)))
+        self.add((monotonic(), "!", (why,)))
 
     def lines(self) -> tuple[str, ...]:
         """All of it, within bounds."""

@@ -181,6 +181,7 @@ class Asked:
     by_rule: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RecipientOutcome:
     """What the attempt brought one recipient."""

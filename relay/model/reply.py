@@ -51,5 +51,8 @@ def read_reply(code: int, text: str) -> Reply:
         if match := _ENHANCED.match(line):
             enhanced = enhanced or match[1]
             line = line[match.end() :]
-        lines.append(_UNPRINTABLE.sub(" ", line).strip())
-    return Reply(code, enhanced, " ".join(line for line in lines if line)[:MAX_TEXT])
+        if not line.isprintable():  # most are, and this is told sooner
+            line = _UNPRINTABLE.sub(" ", line)
+        if line := line.strip():
+            lines.append(line)
+    return Reply(code, enhanced, " ".join(lines)[:MAX_TEXT])

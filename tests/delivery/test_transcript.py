@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from base64 import b64encode
 from dataclasses import replace
+from time import monotonic
 
 import pytest
 import trustme
 
 from relay.delivery.courier import Courier
-from relay.delivery.transcript import MAX_LINE, MAX_LINES, Transcript
+from relay.delivery.transcript import MAX_LINE, MAX_LINES, THEY, WE, Transcript
 from relay.model.delivery import Attempt, Verdict
 from relay.model.tenant import TlsMode
 from tests.delivery.post import CONTENT, account_at, make_delivery, verdicts
@@ -68,8 +69,8 @@ async def test_the_fault_stands_last(courier: Courier, server: SmtpServer) -> No
 
 def test_a_line_and_their_number_are_bounded() -> None:
     transcript = Transcript()
-    transcript.sent([f"RCPT TO:<{at}@{'long' * 100}.example>" for at in range(1000)])
-    transcript.heard(("250 2.0.0 ok",))
+    transcript.add((monotonic(), WE, [f"RCPT TO:<{at}@{'long' * 100}.example>" for at in range(1000)]))
+    transcript.add((monotonic(), THEY, ("250 2.0.0 ok",)))
     lines = transcript.lines()
     assert len(lines) == MAX_LINES
     assert max(map(len, lines)) == MAX_LINE
