@@ -122,10 +122,9 @@ class Transaction:
             self._end_content(stuff_whole(content))
         else:
             await self._stream_content(content)
-        self._phase = Phase.DOT
         reply = await self._dialogue.reply(self._timeouts.dot)
         self._conclude(judge_reply(reply, Phase.DOT, self._rules), reply)
-        return reply.code != 421 and (reply.is_positive or reply.is_transient or reply.is_permanent)
+        return reply.code in YES or (reply.code != 421 and (reply.is_transient or reply.is_permanent))
 
     # -- the envelope -------------------------------------------------------------------------------------------------
 
@@ -235,6 +234,7 @@ class Transaction:
         if not self._is_ours():
             raise LeaseRanOut("the lease ran out before the final dot, which was not sent")
         self._dialogue.end_content(data, f"[{self._delivery.message.size} octets]")
+        self._phase = Phase.DOT
 
     async def _send_stream(self, stuffer: DotStuffer) -> None:
         message = self._delivery.message

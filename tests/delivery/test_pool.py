@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -174,6 +175,15 @@ async def test_a_changed_account_never_meets_its_old_connections(
     assert attempt.fault.category is Category.AUTH
     await _ended(server, 1)
     assert pool.idle_count == 0
+
+
+async def test_an_account_read_anew_keeps_its_connections(courier: Courier, server: SmtpServer) -> None:
+    account = account_at(server.port)
+    await courier.deliver(make_delivery(), account)
+
+    attempt = await courier.deliver(make_delivery(), replace(account, max_connections=5))
+
+    assert attempt.reused
 
 
 async def test_one_given_back_after_the_change_goes(courier: Courier, pool: Pool, server: SmtpServer) -> None:
