@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from relay.model.word import Word
 
 
-class Act(StrEnum):
+class Act(Word):
     """Each concerns the recipients that are in a state for it and are not being attempted at this moment."""
 
     HOLD = "hold"  # keep back what is open
@@ -16,7 +16,7 @@ class Act(StrEnum):
     DELETE = "delete"  # remove a message that is closed, with its content
 
 
-class WhyNot(StrEnum):
+class WhyNot(Word):
     """Why an act did nothing to a message."""
 
     UNDER_WAY = "under_way"  # all that it concerns is being attempted

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from relay.model.word import Word
 
 
-class ClientAuth(StrEnum):
+class ClientAuth(Word):
     """How we show it who calls."""
 
     NONE = "none"

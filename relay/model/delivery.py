@@ -7,7 +7,6 @@ Settlement is what follows from that and is written in one transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from relay.model.address import Address
 from relay.model.event import Event, EventKind
@@ -17,6 +16,7 @@ from relay.model.message import DeliveryState, Message, MessageState, QueueId, R
 from relay.model.quick import quick
 from relay.model.reply import Reply
 from relay.model.suppression import Suppression
+from relay.model.word import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class QueueHead:
     next_due: int
 
 
-class Verdict(StrEnum):
+class Verdict(Word):
     """What one attempt means for one recipient, before retry policy has its say."""
 
     SENT = "sent"
@@ -138,7 +138,7 @@ class Verdict(StrEnum):
     CAPTURED = "captured"
 
 
-class Phase(StrEnum):
+class Phase(Word):
     """How far a transaction had come (RFC 5321 §3)."""
 
     CONNECT = "connect"
@@ -152,7 +152,7 @@ class Phase(StrEnum):
     DOT = "dot"
 
 
-class Category(StrEnum):
+class Category(Word):
     """Why, in a word that reports and metrics can group by."""
 
     NONE = "none"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from relay.model.message import QueueId
 from relay.model.quick import quick
+from relay.model.word import Word
 
 Facts = Mapping[str, str | int | None]
 """As reports show them: an instant is RFC 3339."""
 
 
-class EventKind(StrEnum):
+class EventKind(Word):
     """The kinds, as reports name them."""
 
     ACCEPTED = "accepted"

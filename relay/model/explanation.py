@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from relay.model.address import Address
 from relay.model.message import DeliveryState
+from relay.model.word import Word
 
 
-class ReasonKind(StrEnum):
+class ReasonKind(Word):
     """What a delivery waits for."""
 
     NOT_YET = "not_yet"  # its send-at or its retry is due later

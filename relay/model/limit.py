@@ -7,18 +7,19 @@ and between instances.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
+from relay.model.word import Word
 
-class LimitUnit(StrEnum):
+
+class LimitUnit(Word):
     """What is counted."""
 
     MESSAGES = "messages"  # transactions: what one receiver takes at once
     RECIPIENTS = "recipients"
 
 
-class OnLimit(StrEnum):
+class OnLimit(Word):
     """What becomes of mail that finds its limit reached."""
 
     DEFER = "defer"  # waits for the instant a slot opens

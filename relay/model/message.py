@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import NewType
 
 from relay.model.address import Address
 from relay.model.quick import quick
 from relay.model.reply import Reply
+from relay.model.word import Word
 
 QueueId = NewType("QueueId", str)
 
@@ -27,7 +28,7 @@ class Priority(IntEnum):
     LOW = 3
 
 
-class Source(StrEnum):
+class Source(Word):
     """The door by which a message came in."""
 
     SMTP = "smtp"
@@ -35,7 +36,7 @@ class Source(StrEnum):
     SENDMAIL = "sendmail"
 
 
-class RecipientState(StrEnum):
+class RecipientState(Word):
     """The outcome for one recipient, so far."""
 
     QUEUED = "queued"  # waiting for its first attempt
@@ -50,7 +51,7 @@ class RecipientState(StrEnum):
     CAPTURED = "captured"  # kept by a capture account, never sent
 
 
-class DeliveryState(StrEnum):
+class DeliveryState(Word):
     """Where a delivery stands in the schedule."""
 
     READY = "ready"  # to be claimed when due
@@ -59,7 +60,7 @@ class DeliveryState(StrEnum):
     DONE = "done"  # no recipient of it is open
 
 
-class MessageState(StrEnum):
+class MessageState(Word):
     """Derived from the recipients; `preparing` is a draft still to be composed."""
 
     PREPARING = "preparing"

@@ -7,16 +7,16 @@ no regular expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from relay.model.delivery import Category, Phase
 from relay.model.reply import Reply
+from relay.model.word import Word
 
 MAIL_PHASES = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT})
 """Where a reply speaks of mail: what a session is refused with before is always the account's fault."""
 
 
-class RuleOutcome(StrEnum):
+class RuleOutcome(Word):
     """What a reply may be made to mean: never that mail was sent."""
 
     DEFERRED = "deferred"

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from unicodedata import normalize
 
 from relay.model.address import Address, parse_address
 from relay.model.event import Event, EventKind
 from relay.model.message import QueueId
+from relay.model.word import Word
 
 _ACE = "xn--"
 
 
-class SuppressionReason(StrEnum):
+class SuppressionReason(Word):
     """Why."""
 
     HARD_BOUNCE = "hard_bounce"  # there is no such mailbox

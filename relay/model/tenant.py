@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from relay.model.limit import NO_LIMITS, Limits
 from relay.model.message import Priority
+from relay.model.word import Word
 
 DEFAULT_TENANT = "default"
 INSTANCE = "*"
@@ -24,7 +24,7 @@ USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 """AUTH user names: unique on an instance, since AUTH names no tenant."""
 
 
-class TlsMode(StrEnum):
+class TlsMode(Word):
     """How a connection to the next hop is protected; certificates are always verified."""
 
     NONE = "none"
@@ -32,14 +32,14 @@ class TlsMode(StrEnum):
     IMPLICIT = "implicit"
 
 
-class AccountKind(StrEnum):
+class AccountKind(Word):
     """What an account does with mail."""
 
     SMTP = "smtp"  # a smart host
     CAPTURE = "capture"  # keeps it, never sends it
 
 
-class OnUnknown(StrEnum):
+class OnUnknown(Word):
     """What follows when the final dot was sent and no reply came."""
 
     RETRY = "retry"  # a duplicate rather than a loss
@@ -59,7 +59,7 @@ class RetrySettings:
 INHERIT = RetrySettings()
 
 
-class SuppressOn(StrEnum):
+class SuppressOn(Word):
     """What puts an address on its tenant's list of suppressions by itself."""
 
     NEVER = "never"
@@ -159,7 +159,7 @@ class Credential:
         return tuple(each for each in known if each is not None)
 
 
-class Scope(StrEnum):
+class Scope(Word):
     """What a token may do."""
 
     SEND = "send"
