@@ -87,8 +87,7 @@ async def _nap(event: asyncio.Event, left: Callable[[], int]) -> bool:
 
 def rfc3339(at: int) -> str:
     """µs since the epoch as RFC 3339 UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
-    second, fraction = divmod(at, SECOND)
-    return f"{_second(second)}.{fraction // MILLISECOND:03d}Z"
+    return f"{_second(at // SECOND)}.{at % SECOND // MILLISECOND:03d}Z"
 
 
 def read_duration(text: str) -> int:

@@ -20,11 +20,11 @@ import orjson
 from relay.clock import Clock, rfc3339
 from relay.model.event import Event, Facts
 
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+MAX_VALUE = 1000
+_PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{MAX_VALUE}}}")
 # What JSON lets pass unescaped and terminals or readers of lines act on: DEL and C1, blanks without width, line
 # separators, changes of writing direction.
 _ACTIVE = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-MAX_VALUE = 1000
 
 
 class LogFormat(StrEnum):
@@ -47,17 +47,14 @@ class MailLog:
         """`whole`: the most octets that go into one write; None: any number."""
         self._clock = clock
         self._whole = whole
-        self._json = form is LogFormat.JSON
+        self._form = _as_json if form is LogFormat.JSON else _as_text
         self._stream = stream or sys.stderr
         self._lines: list[str] = []
 
     def events(self, events: Iterable[Event]) -> None:
         """What happened to messages and recipients."""
         for event in events:
-            facts: dict[str, str | int | None] = {"tenant": event.tenant}
-            if event.recipient is not None:
-                facts["to"] = event.recipient
-            facts.update(event.facts)
+            facts: Facts = {"tenant": event.tenant, "to": event.recipient, **event.facts}
             self._add(event.at, event.message or "-", event.kind.value, facts)
 
     def rejected(self, door: str, peer: str, by: str, sender: str, reply: str, left_out: int = 0) -> None:
@@ -86,8 +83,10 @@ class MailLog:
             self._stream.flush()
 
     def _add(self, at: int, name: str, kind: str, facts: Facts) -> None:
-        self._lines.append(_as_json(at, name, kind, facts) if self._json else _as_text(at, name, kind, facts))
-        if len(self._lines) == 1:
+        line = self._form(at, name, kind, facts)
+        is_first = not self._lines
+        self._lines.append(line)
+        if is_first:
             try:
                 asyncio.get_running_loop().call_soon(self.flush)
             except RuntimeError:  # no loop: a command-line tool
@@ -108,18 +107,18 @@ def _pieces(lines: Iterable[str], most: int) -> Iterator[str]:
 
 
 def _as_text(at: int, name: str, kind: str, facts: Facts) -> str:
-    shown = [
-        f"{key}={value if isinstance(value, int) else _show(value)}"
-        for key, value in facts.items()
-        if value is not None
-    ]
-    return f"{rfc3339(at)} {name} {kind} {' '.join(shown)}\n"
+    line = f"{rfc3339(at)} {name} {kind}"
+    for key, value in facts.items():
+        if value is not None:
+            line += f" {key}={value if type(value) is int else _show(value)}"
+    return line + "\n"
 
 
 @lru_cache(maxsize=1024)
-def _show(value: str) -> str:
+def _show(value: str | int) -> str:
     """As it is where it is plain, else quoted. Kept, since most values of a line stood in the line before."""
-    return value if _PLAIN.fullmatch(value) and len(value) <= MAX_VALUE else _dumps(_clean(value))
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else _dumps(_clean(text))
 
 
 def _as_json(at: int, name: str, kind: str, facts: Facts) -> str:
