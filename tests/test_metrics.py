@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import generate_latest
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.metrics import Metrics
@@ -58,3 +59,17 @@ def test_two_instances_in_one_process_do_not_share_a_registry() -> None:
     one.attempts.inc()
     assert read(one)["stagepost_attempts_total{}"] == 1
     assert read(other)["stagepost_attempts_total{}"] == 0
+
+
+@pytest.mark.parametrize("seconds", [[], [0.0], [0.001, 0.0011, 7, 300, 300.5, 1e9], [0.02] * 50])
+def test_durations_are_shown_as_the_library_shows_them(seconds: list[float]) -> None:
+    registry = CollectorRegistry()
+    bounds = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+    library = Histogram(
+        "stagepost_delivery_seconds", "From acceptance (or send-at) to sent", buckets=bounds, registry=registry
+    )
+    metrics = Metrics()
+    for each in seconds:
+        library.observe(each)
+        metrics.delivery_seconds.observe(each)
+    assert generate_latest(registry).decode() in generate_latest(metrics.registry).decode()
