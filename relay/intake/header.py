@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.errors import Refusal, Rejected
 from relay.model.quick import quick
@@ -20,11 +21,11 @@ _END = b"\r\n\r\n"
 _LOOK = 1000
 """Octets after which content that is not seen to begin with a field never will: a line has at most 998 (RFC 5322 §2.1.1)."""
 _FIELD = re.compile(rb"[!-9;-~]{1,900}[ \t]{0,90}:")
+_A_HOP, _A_DATE, _A_MESSAGE_ID = b"received", b"date", b"message-id"
 _FIELD_START = re.compile(rb"(?<=\r\n)(?![ \t])")
 _MESSAGE_ID = re.compile(rb"\nmessage-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([!-~\x80-\xff][^\r\n]{0,994})", re.IGNORECASE)
-_DATE = re.compile(rb"\ndate[ \t]*:")
-_HOP = re.compile(rb"\nreceived[ \t]*:")
-_UNPRINTABLE = re.compile(rb"[\x00-\x1f\x7f]")
+_UNPRINTABLE = bytes((*range(32), 127))
+_SHOWN = bytes.maketrans(_UNPRINTABLE, b"?" * len(_UNPRINTABLE))
 _NAME_SHOWN = 76
 
 
@@ -47,24 +48,29 @@ async def read_header(content: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
 
     Content that does not begin with a field is all body, as every MTA takes it.
     """
-    held = b""
+    held, start = b"", 0
     async for piece in content:
-        start = max(0, len(held) - 3)
         held = held + piece if held else piece
-        if len(held) >= _LOOK and not _FIELD.match(held):
-            return b"", held.removeprefix(b"\r\n")
         if (end := held.find(_END, start)) >= 0:
             break
-        if len(held) > MAX_HEADER + 3:  # an end not seen yet is at most three octets back
-            raise Rejected(Refusal.BAD_CONTENT, f"header section is larger than {MAX_HEADER} octets")
+        size = len(held)
+        if size >= _LOOK and not _FIELD.match(held):
+            return b"", held.removeprefix(b"\r\n")
+        if size > MAX_HEADER + 3:  # an end not seen yet is at most three octets back
+            raise _too_large()
+        start = max(0, size - 3)
     else:
         end = len(held) - 2 if held.endswith(b"\r\n") else len(held)
     if not _FIELD.match(held):
         return b"", held.removeprefix(b"\r\n")
     if end > MAX_HEADER:
-        raise Rejected(Refusal.BAD_CONTENT, f"header section is larger than {MAX_HEADER} octets")
+        raise _too_large()
     fields = held[: end + 2] if held[end : end + 2] == b"\r\n" else held[:end] + b"\r\n"
     return fields, held[end + 4 :]
+
+
+def _too_large() -> Rejected:
+    return Rejected(Refusal.BAD_CONTENT, f"header section is larger than {MAX_HEADER} octets")
 
 
 def scan_header(fields: bytes, prefix: bytes, names: frozenset[str]) -> HeaderSection:
@@ -72,19 +78,27 @@ def scan_header(fields: bytes, prefix: bytes, names: frozenset[str]) -> HeaderSe
 
     Raises Rejected for a control header field that is unknown or stands there twice.
     """
-    lowered = b"\n" + fields.lower()
+    wanted = _wanted(prefix)
+    found = wanted.findall(b"\n" + fields.lower())
     controls: dict[str, str] = {}
-    if b"\n" + prefix in lowered:
+    if prefix in found:
         fields = _take_controls(fields, prefix, names, controls)
-        lowered = b"\n" + fields.lower()
-    message_id = _MESSAGE_ID.search(b"\n" + fields) if b"\nmessage-id" in lowered else None
-    return HeaderSection(
-        fields=fields,
-        controls=controls,
-        hops=len(_HOP.findall(lowered)),
-        message_id=_UNPRINTABLE.sub(b"", message_id[1]).strip().decode("utf-8", "replace") if message_id else None,
-        has_date=_DATE.search(lowered) is not None,
-    )
+        found = wanted.findall(b"\n" + fields.lower())
+    message_id = _read_message_id(fields) if _A_MESSAGE_ID in found else None
+    return HeaderSection(fields, controls, found.count(_A_HOP), message_id, _A_DATE in found)
+
+
+@lru_cache(maxsize=8)
+def _wanted(prefix: bytes) -> re.Pattern[bytes]:
+    """The beginnings of what is looked for, of a control header field its prefix, behind the line end before each."""
+    fields = b"|".join((_A_HOP, _A_DATE, _A_MESSAGE_ID))
+    return re.compile(rb"\n(%b|(?:%b)(?=[ \t]*:))" % (re.escape(prefix), fields))
+
+
+def _read_message_id(fields: bytes) -> str | None:
+    """The first that is not empty."""
+    found = _MESSAGE_ID.search(b"\n" + fields)
+    return found[1].translate(None, _UNPRINTABLE).strip().decode("utf-8", "replace") if found else None
 
 
 def _take_controls(fields: bytes, prefix: bytes, names: frozenset[str], controls: dict[str, str]) -> bytes:
@@ -97,7 +111,7 @@ def _take_controls(fields: bytes, prefix: bytes, names: frozenset[str], controls
         name = raw_name.strip().decode("latin-1")[len(prefix) :].lower()
         if name == "id":  # ours from an earlier hop
             continue
-        title = _UNPRINTABLE.sub(b"?", raw_name.strip()[:_NAME_SHOWN]).decode("ascii", "replace")
+        title = raw_name.strip()[:_NAME_SHOWN].translate(_SHOWN).decode("ascii", "replace")
         if name not in names:
             raise Rejected(Refusal.BAD_CONTENT, f"{title}: no such control header field", path=title)
         if name in controls:

@@ -16,16 +16,20 @@ _NOT_HELO = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 
 
 def trace_fields(trace: Trace, queue_id: QueueId, hostname: str, prefix: str, now: int) -> bytes:
-    """Received and our id. What a client said of itself is cut to the letters of a host name."""
-    helo = _NOT_HELO.sub("", trace.helo)[:255]
-    peer = f"[IPv6:{trace.peer}]" if ":" in trace.peer else f"[{trace.peer}]"
-    origin = f"{helo} ({peer})" if helo else peer
-    tls = f"\r\n\t(using {trace.tls})" if trace.tls else ""
-    return (
-        f"Received: from {origin}{tls}\r\n\tby {hostname} with {trace.protocol} id {queue_id};"
-        f"\r\n\t{_date(now // SECOND)}\r\n"
-        f"{prefix}ID: {queue_id}\r\n"
-    ).encode("ascii", "replace")
+    """Received and our id."""
+    received = _received(trace.protocol, trace.peer, trace.helo, trace.tls, hostname)
+    date = _date(now // SECOND)
+    return f"{received} id {queue_id};\r\n\t{date}\r\n{prefix}ID: {queue_id}\r\n".encode("ascii", "replace")
+
+
+@lru_cache(maxsize=1024)
+def _received(protocol: str, peer: str, said: str, tls: str | None, hostname: str) -> str:
+    """The same for all messages of a session. What a client `said` of itself is cut to the letters of a host name."""
+    helo = _NOT_HELO.sub("", said)[:255]
+    address = f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
+    origin = f"{helo} ({address})" if helo else address
+    secured = f"\r\n\t(using {tls})" if tls else ""
+    return f"Received: from {origin}{secured}\r\n\tby {hostname} with {protocol}"
 
 
 def missing_fields(header: HeaderSection, message_id: str, now: int) -> bytes:
