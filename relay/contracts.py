@@ -8,7 +8,7 @@ an admin alone; a thing of another tenant is NotFound, like a missing one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -23,10 +23,12 @@ from relay.model.explanation import DeliveryExplanation, DeliveryStanding, Limit
 from relay.model.instance import Instance
 from relay.model.limit import Limits
 from relay.model.message import MessageDetail, MessageState, Priority, QueueId
+from relay.model.quick import quick
 from relay.model.suppression import Found, Imported, Suppression, SuppressionFilter
 from relay.model.tenant import Account, Credential, Tenant, Token
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The queue's answer: the message's id; `replayed` when it had come before, as its key tells."""
@@ -42,12 +44,12 @@ class Accepted:
 class MessageQueue(Protocol):
     """The durable queue. Leases are held by this instance; their clock is the store's own affair."""
 
-    def accept(self, new: NewMessage) -> Awaitable[Accepted]:
-        """Commit a message with its recipients, content, delivery and events; durable when this returns.
+    def accept(self, new: NewMessage) -> asyncio.Future[Accepted]:
+        """Commit a message with its recipients, content, delivery and events; durable when this is done.
 
         One whose client id a message has that was never attempted takes its place; of one that failed or was cancelled it
-        takes the client id. Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when the caller is
-        cancelled.
+        takes the client id. Raises Rejected (DUPLICATE_CLIENT_ID, IDEMPOTENCY_MISMATCH). Not undone when who
+        waits is cancelled.
         """
 
     async def keep_refused(self, refused: NewMessage) -> bool:
@@ -108,6 +110,10 @@ class ContentWriter(Protocol):
 
 class ContentStore(Protocol):
     """The bytes of messages."""
+
+    @property
+    def small(self) -> int:
+        """Content of at most so many octets needs no writer: it is committed with its message."""
 
     def writer(self, message: QueueId) -> ContentWriter:
         """Open a writer."""

@@ -218,6 +218,8 @@ class Contents:
         self._database = database
         self._large = large
         self._inline_limit = inline_limit
+        self.small = min(inline_limit, large.piece - 1)
+        """See ContentStore. A writer puts out what is larger."""
 
     def writer(self, message: QueueId) -> Writer:
         """See ContentStore."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,10 +94,10 @@ class Queue:
         self._lengths = lengths
         self._group = GroupCommit(database, self._compose)
 
-    def accept(self, new: NewMessage) -> Awaitable[Accepted]:
+    def accept(self, new: NewMessage) -> asyncio.Future[Accepted]:
         """See MessageQueue."""
         row = accepted_row(new)
-        return self._accept(new) if row is None else self._group.put(_Accept(new, row))
+        return asyncio.ensure_future(self._accept(new)) if row is None else self._group.put(_Accept(new, row))
 
     async def _accept(self, new: NewMessage) -> Accepted:
         accepted = await self._group.put(_Accept(new, None))

@@ -12,15 +12,11 @@ from relay.ingress.faults import ClientGone, ClientTooSlow
 from relay.ingress.parameters import MailCommand
 from relay.intake.submission import Principal, Submission, Trace
 from relay.model.address import Address
-from relay.model.control import Controls
 from relay.model.envelope import Envelope
 from relay.model.message import Source
 from relay.model.reply import Reply
 
 logger = logging.getLogger(__name__)
-
-_NO_CONTROLS = Controls()
-"""They stand in the header; one empty object for all messages, since making it costs as much as reading MAIL and RCPT."""
 
 
 @dataclass(slots=True)
@@ -51,7 +47,6 @@ class Transaction:
             envelope=Envelope(mail.sender, tuple(self.recipients.values()), mail.eight_bit, mail.smtputf8),
             content=content,
             trace=trace,
-            controls=_NO_CONTROLS,
         )
 
 

@@ -6,39 +6,37 @@ Nothing is answered before the commit; nothing is read twice; the content of a l
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from relay.clock import Clock
 from relay.contracts import (
     Accepted,
     ContentStore,
-    ContentWriter,
     Directory,
     Handover,
     MessageQueue,
     Slot,
     SuppressionList,
 )
-from relay.errors import NotFound, Refusal, Rejected
+from relay.errors import Refusal, Rejected
 from relay.intake.admission import Admission
 from relay.intake.controls import CONTROL_NAMES
-from relay.intake.digest import Digest, begin_digest, key_of
-from relay.intake.header import HeaderSection, read_header, scan_header
-from relay.intake.policy import check_hops, check_recipients, check_sender, settle_controls
+from relay.intake.digest import begin_digest
+from relay.intake.header import read_header, scan_header
+from relay.intake.inflow import Inflow
+from relay.intake.naming import Facts, leased, named
+from relay.intake.policy import check_hops, check_recipients, check_sender, needs_smtputf8, settle_controls
 from relay.intake.queue_id import QueueIds
 from relay.intake.refused import Refused, write_down
+from relay.intake.route import Routes
 from relay.intake.submission import Submission
-from relay.intake.suppressing import spare_suppressed, with_suppressed
+from relay.intake.suppressing import spare
 from relay.intake.trace import missing_fields, trace_fields
 from relay.maillog import MailLog
 from relay.metrics import Metrics
-from relay.model.control import Controls
-from relay.model.delivery import LeasedDelivery, NewDelivery, NewMessage, StoredContent, delivery_id, new_recipients
-from relay.model.event import Event, EventKind
-from relay.model.message import Message, Priority, QueueId
-from relay.model.queue_key import QueueKey
-from relay.model.quick import quick
-from relay.model.tenant import Account, Tenant
+from relay.model.delivery import NewMessage
+from relay.model.suppression import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +47,6 @@ class IntakeSettings:
     header_prefix: str = "X-Stagepost-"
     max_size: int = 50 * 1024 * 1024
     max_recipients: int = 1000
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is settled about a message before its content is read to the end."""
-
-    id: QueueId
-    now: int
-    controls: Controls
-    tenant: Tenant
-    account: Account
-    header: HeaderSection
-    message_id: str
-
-
-class _Begun:
-    """What was read of a message's content beyond its header section: given away once, so that no frame on the way holds it
-    while a client sends the rest."""
-
-    __slots__ = ("_octets",)
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def take(self) -> bytes:
-        """It; nothing from then on."""
-        octets, self._octets = self._octets, b""
-        return octets
 
 
 class Intake:
@@ -99,7 +68,7 @@ class Intake:
     ) -> None:
         self._queue = queue
         self._contents = contents
-        self._directory = directory
+        self._routes = Routes(directory)
         self._suppressions = suppressions
         self._handover = handover
         self._admission = admission
@@ -108,23 +77,15 @@ class Intake:
         self._metrics = metrics
         self._settings = settings
         self._prefix = settings.header_prefix.lower().encode("ascii")
-        self._ids = QueueIds(clock)
+        self._ids = QueueIds()
         self._in_flight: set[tuple[str, str]] = set()
         """Tenants and idempotency keys of messages that are being read or committed by this process."""
-
-    @property
-    def max_size(self) -> int:
+        self.max_size = settings.max_size
         """The largest message, in octets."""
-        return self._settings.max_size
-
-    @property
-    def max_recipients(self) -> int:
+        self.max_recipients = settings.max_recipients
         """The most recipients of one message."""
-        return self._settings.max_recipients
-
-    def check_admission(self) -> None:
+        self.check_admission = admission.check
         """Whether a new message may begin now: raises Rejected (QUEUE_FULL, SHUTTING_DOWN)."""
-        self._admission.check()
 
     async def accept(self, submission: Submission) -> Accepted:
         """Check, name and commit; durable when this returns. Raises Rejected, StoreUnavailable.
@@ -132,225 +93,132 @@ class Intake:
         A door asks `check_admission` before it begins to read a message; one that has begun may end, even at a stop.
         """
         check_sender(submission.principal, submission.envelope.sender)
-        check_recipients(submission.envelope, self._settings.max_recipients)
-        facts, begun = await self._decide(submission)
+        check_recipients(submission.envelope, self.max_recipients)
+        facts, inflow = await self._decide(submission)
         if (own := facts.controls.idempotency_key) is None:
-            return await self._take_in(submission, facts, begun)
-        key = (facts.tenant.id, own)
+            return await self._take_in(facts, inflow)
+        key = (facts.route.tenant.id, own)
         if key in self._in_flight:
             raise Rejected(Refusal.IDEMPOTENCY_IN_FLIGHT, path="idempotency_key")
         self._in_flight.add(key)
         try:
-            return await self._take_in(submission, facts, begun)
+            return await self._take_in(facts, inflow)
         finally:
             self._in_flight.discard(key)
 
     async def keep_refused(self, refused: Refused) -> bool:
         """Write down a message that was not accepted; whether there was room for it (see MessageQueue.keep_refused)."""
-        new = write_down(refused, self._ids.next(), self._settings.hostname, self._clock.now())
+        now = self._clock.now()
+        new = write_down(refused, self._ids.next(now), self._settings.hostname, now)
         kept = await self._queue.keep_refused(new)
         if kept:
             self._log.events(new.events)
             self._metrics.events(new.events)
         return kept
 
-    async def _take_in(self, submission: Submission, facts: _Facts, begun: _Begun) -> Accepted:
-        digest = begin_digest(submission, facts.controls, facts.tenant, facts.header.message_id)
-        writer = self._contents.writer(facts.id)
-        try:
-            content, size, eight_bit = await self._store(submission, facts, begun, writer, digest)
-        except BaseException:
-            await writer.discard()
-            raise
-        return await self._commit(self._name(submission, facts, content, size, eight_bit, digest), facts, writer)
-
-    async def _decide(self, submission: Submission) -> tuple[_Facts, _Begun]:
-        """Read the header section and decide all that follows from it; also what was read beyond it."""
-        now = self._clock.now()
+    async def _decide(self, submission: Submission) -> tuple[Facts, Inflow]:
+        """Read the header section and decide all that follows from it."""
+        now, settings = self._clock.now(), self._settings
         fields, rest = await read_header(submission.content)
         header = scan_header(fields, self._prefix, CONTROL_NAMES)
         check_hops(header)
-        principal = submission.principal
-        controls = settle_controls(submission.controls, header, principal, self._settings.header_prefix, now)
-        tenant, account = await self._find_way(principal.tenant, controls.account)
-        queue_id = self._ids.next()
-        message_id = header.message_id or f"<{queue_id}@{self._settings.hostname}>"
-        return _Facts(queue_id, now, controls, tenant, account, header, message_id), _Begun(rest)
+        principal, envelope = submission.principal, submission.envelope
+        controls = settle_controls(submission.controls, header, principal, settings.header_prefix, now)
+        route = await self._routes.find(principal.tenant, controls.account)
+        queue_id = self._ids.next(now)
+        message_id = header.message_id or f"<{queue_id}@{settings.hostname}>"
+        utf8 = envelope.smtputf8 and needs_smtputf8(envelope, header)
+        due = now if controls.not_before is None else max(now, controls.not_before)
+        digest = begin_digest(submission, controls, route.tenant, header.message_id)
+        ours = trace_fields(submission.trace, queue_id, settings.hostname, settings.header_prefix, now)
+        if header.message_id is None or not header.has_date:
+            ours += missing_fields(header, message_id, now)
+        inflow = Inflow(self._contents, queue_id, ours, header.fields + b"\r\n" + rest, self.max_size, digest)
+        return Facts(submission, queue_id, now, controls, route, message_id, utf8, due, digest), inflow
 
-    async def _find_way(self, tenant: str, name: str | None) -> tuple[Tenant, Account]:
-        sender = await self._sender(tenant)
-        account = await self._directory.account(tenant, name)
-        if account is None:
-            raise Rejected(Refusal.NO_ACCOUNT, name or "no default is set", path="account")
-        if not account.enabled:
-            raise Rejected(Refusal.ACCOUNT_DISABLED, account.id, path="account")
-        return sender, account
-
-    async def _sender(self, tenant: str) -> Tenant:
+    async def _take_in(self, facts: Facts, inflow: Inflow) -> Accepted:
+        """Commit it, as leased where the outbound pool has a place for it at once, and hand it over."""
+        recipients = facts.submission.envelope.recipients
+        listed: Found = {}
         try:
-            return await self._directory.tenant(tenant)
-        except NotFound:
-            raise Rejected(Refusal.AUTH_REQUIRED) from None
-
-    async def _store(
-        self, submission: Submission, facts: _Facts, begun: _Begun, writer: ContentWriter, digest: Digest | None
-    ) -> tuple[bytes | StoredContent, int, bool]:
-        """Write what will be sent: our fields, the client's, the body. Answers content, size, and whether it is 8-bit."""
-        settings = self._settings
-        ours = trace_fields(submission.trace, facts.id, settings.hostname, settings.header_prefix, facts.now)
-        theirs = facts.header.fields + b"\r\n" + begun.take()
-        if digest:
-            digest.update(theirs)
-        piece = b"".join((ours, missing_fields(facts.header, facts.message_id, facts.now), theirs))
-        size = len(piece)
-        most = settings.max_size + size - len(theirs)  # SIZE promised the client its own octets (RFC 1870)
-        eight_bit = not piece.isascii()
-        await writer.write(piece)
-        theirs = piece = b""  # a client that is waited for keeps none of it in memory, here and below
-        async for piece in submission.content:
-            size += len(piece)
-            if size > most:
-                break
-            eight_bit = eight_bit or not piece.isascii()
-            if digest:
-                digest.update(piece)
-            await writer.write(piece)
-            piece = b""
-        if size > most:
-            raise Rejected(Refusal.TOO_BIG, str(settings.max_size))
-        return await writer.finish(), size, eight_bit
-
-    def _name(
-        self,
-        submission: Submission,
-        facts: _Facts,
-        content: bytes | StoredContent,
-        size: int,
-        eight_bit: bool,
-        digest: Digest | None,
-    ) -> NewMessage:
-        """The message with all its facts; its delivery is still to be leased or not."""
-        envelope, controls, tenant = submission.envelope, facts.controls, submission.principal.tenant
-        utf8 = envelope.smtputf8 and not (
-            facts.header.fields.isascii() and _is_ascii(*envelope.recipients, envelope.sender)
-        )
-        message = Message(
-            id=facts.id,
-            tenant=tenant,
-            sender=envelope.sender,
-            priority=controls.priority if controls.priority is not None else Priority.MEDIUM,
-            accepted_at=facts.now,
-            size=size,
-            message_id=facts.message_id,
-            source=submission.source,
-            account=facts.account.id,
-            client_id=controls.client_id,
-            batch=controls.batch,
-            not_before=controls.not_before,
-            expires_at=controls.expires_at,
-            tags=controls.tags,
-            metadata=controls.metadata,
-            eight_bit=eight_bit,
-            smtputf8=utf8,
-        )
-        event = Event(EventKind.ACCEPTED, facts.now, tenant, facts.id, facts=_accepted_facts(submission, message))
-        due = max(facts.now, controls.not_before or 0)
-        delivery = NewDelivery(str(QueueKey(facts.account.key, tenant)), due, leased=False)
-        key = key_of(digest, controls, facts.tenant, facts.message_id, facts.now)
-        return NewMessage(message, new_recipients(envelope.recipients), content, delivery, (event,), key)
-
-    async def _commit(self, new: NewMessage, facts: _Facts, writer: ContentWriter) -> Accepted:
-        """Commit, as leased where the outbound pool has a place for it at once, and hand it over."""
-        try:
-            tenant = await self._sender(facts.tenant.id)  # it may have been suspended while the content was read
-            if tenant.suppresses:
-                new = await spare_suppressed(new, self._suppressions)
+            content = await inflow.take(facts.submission.content)
+            route = await self._routes.renewed(facts.route)  # its tenant may have been suspended meanwhile
+            if route.tenant.suppresses:
+                listed = await self._suppressions.find(route.tenant.id, recipients)
         except BaseException:  # nothing was committed
-            await writer.discard()
+            await inflow.discard()
             raise
-        at_once = _may_go_at_once(new, tenant)
-        slot = self._handover.reserve(facts.account, new.delivery.queue_key) if at_once else None
-        # What follows from the commit does not hang on the caller: a client that goes away now leaves a message that is
-        # committed, handed over and logged like any other.
-        committing = asyncio.ensure_future(self._queue.accept(new if slot is None else new.as_leased()))
-        committing.add_done_callback(lambda done: self._follow_up(done, new, slot))
+        may_go = facts.due <= facts.now and route.is_free_for(facts.controls.batch)
+        if may_go and (not listed or len(listed) < len(recipients)):
+            slot = self._handover.reserve(route.account, route.queue_key)
+        else:
+            slot = None
+        new = named(facts, inflow, content, leased=slot is not None)
+        if listed:
+            new = spare(new, listed)
         try:
-            accepted = await asyncio.shield(committing)
+            accepted = await self._commit(new, slot)
         except Rejected:  # of anything else it is not known whether it was committed: the content stays, or is swept
-            await writer.discard()
+            await inflow.discard()
             raise
         if accepted.replayed:
-            await writer.discard()
+            await inflow.discard()
             return accepted
-        return with_suppressed(accepted, new) if tenant.suppresses else accepted
+        return replace(accepted, suppressed=frozenset(listed)) if listed else accepted
 
-    def _follow_up(self, done: asyncio.Future[Accepted], new: NewMessage, slot: Slot | None) -> None:
-        """Hand over what was committed, and tell of it."""
-        fault = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if slot is None:
-            # Where the store went away it may be committed all the same, and a look costs little.
-            if new.is_open:
-                self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
-        elif fault is None and not done.result().replayed:
-            slot.start(_leased(new))
-        elif fault is None or isinstance(fault, Rejected):
+    def _commit(self, new: NewMessage, slot: Slot | None) -> asyncio.Future[Accepted]:
+        """The queue's answer. What follows from the commit does not hang on who waits for it: a client that goes away now
+        leaves a message that is committed, handed over and logged like any other."""
+        committing = self._queue.accept(new)
+        answer: asyncio.Future[Accepted] = committing.get_loop().create_future()
+        committing.add_done_callback(partial(self._follow_up, new, slot, answer))
+        return answer
+
+    def _follow_up(
+        self, new: NewMessage, slot: Slot | None, answer: asyncio.Future[Accepted], done: asyncio.Future[Accepted]
+    ) -> None:
+        """Hand over what was committed, tell of it, and answer who waits."""
+        try:
+            accepted = done.result()
+        except (Exception, asyncio.CancelledError) as fault:
+            try:
+                self._give_up(new, slot, fault)
+            finally:
+                if not answer.done():
+                    answer.set_exception(fault)
+            return
+        try:
+            if slot is None:
+                self._wake(new)
+            elif accepted.replayed:
+                slot.give_back()
+            else:
+                slot.start(leased(new))
+            if not accepted.replayed:
+                self._tell(new, accepted)
+        finally:
+            if not answer.done():
+                answer.set_result(accepted)
+
+    def _give_up(self, new: NewMessage, slot: Slot | None, fault: BaseException) -> None:
+        """It was refused; or the store went away: then it may be committed all the same."""
+        if slot is None:  # a look costs little
+            self._wake(new)
+        elif isinstance(fault, Rejected):
             slot.give_back()
-        else:  # the store went away: it may be committed all the same
-            slot.abandon(_leased(new))
-        if fault is None and not done.result().replayed:
-            self._tell(new, done.result())
+        else:
+            slot.abandon(leased(new))
+
+    def _wake(self, new: NewMessage) -> None:
+        if new.is_open:
+            self._handover.wake(new.delivery.queue_key, new.delivery.due, new.message.expires_at)
 
     def _tell(self, new: NewMessage, accepted: Accepted) -> None:
-        self._admission.count(new.is_open - (accepted.replaces is not None))
         if accepted.replaces is not None:
+            self._admission.count(-1)
             new = new.in_place_of(accepted.replaces)
+        if new.is_open:
+            self._admission.count(1)
         self._log.events(new.events)
         self._metrics.events(new.events)
         self._metrics.accepted(new.message.source, len(new.recipients), new.message.size)
-
-
-def _may_go_at_once(new: NewMessage, tenant: Tenant) -> bool:
-    """Whether nothing but a connection is needed: what limits and suspension say is read from the store by a claim."""
-    return (
-        new.is_open
-        and new.delivery.due <= new.message.accepted_at
-        and not tenant.limits.is_set
-        and not tenant.domain_limits
-        and not tenant.suspends(new.message.batch)
-    )
-
-
-def _leased(new: NewMessage) -> LeasedDelivery:
-    waiting = new.waiting
-    return LeasedDelivery(
-        id=delivery_id(new.message.id, 1),
-        message=new.message,
-        queue_key=new.delivery.queue_key,
-        attempt=1,
-        recipients=waiting,
-        content=new.content if isinstance(new.content, bytes) else None,
-        due=new.delivery.due,
-        whole=len(waiting) == len(new.recipients),
-    )
-
-
-def _accepted_facts(submission: Submission, message: Message) -> dict[str, str | int | None]:
-    facts: dict[str, str | int | None] = {
-        "from": message.sender,
-        "recipients": len(submission.envelope.recipients),
-        "size": message.size,
-        "source": message.source.value,
-        "by": submission.principal.name,
-        "peer": submission.trace.peer,
-        "message_id": message.message_id,
-        "account": message.account,
-    }
-    if message.client_id:
-        facts["client_id"] = message.client_id
-    if message.batch:
-        facts["batch"] = message.batch
-    return facts
-
-
-def _is_ascii(*addresses: str) -> bool:
-    return all(address.isascii() for address in addresses)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from relay.errors import Refusal, Rejected
 from relay.intake.controls import read_control_headers
 from relay.intake.header import HeaderSection
 from relay.intake.submission import Principal
 from relay.model.address import Address, domain_of
-from relay.model.control import Controls
+from relay.model.control import UNSAID, Controls
 from relay.model.envelope import Envelope
 from relay.model.message import Priority
 
@@ -43,8 +44,15 @@ def check_hops(header: HeaderSection) -> None:
         raise Rejected(Refusal.LOOP)
 
 
+def needs_smtputf8(envelope: Envelope, header: HeaderSection) -> bool:
+    """Whether a message needs the next hop to know SMTPUTF8 (RFC 6531 §3.4), whatever its client asked for."""
+    return not (header.fields.isascii() and all(one.isascii() for one in (envelope.sender, *envelope.recipients)))
+
+
 def settle_controls(said: Controls, header: HeaderSection, principal: Principal, prefix: str, now: int) -> Controls:
     """The controls that hold: the message's own (each said once), else the credential's defaults."""
+    if said is UNSAID and not header.controls:
+        return _defaults(principal.account, principal.priority, principal.batch, principal.tags)
     if header.controls:
         said = _with_headers(said, header, prefix, now)
     if said.account and principal.account and said.account != principal.account:
@@ -53,18 +61,24 @@ def settle_controls(said: Controls, header: HeaderSection, principal: Principal,
         )
     if said.expires_at is not None and said.expires_at <= max(now, said.not_before or 0):
         raise Rejected(Refusal.BAD_CONTENT, "expires before it may be sent", path="expires_at")
-    priority = principal.priority if said.priority is None else said.priority
+    default = _defaults(principal.account, principal.priority, principal.batch, principal.tags)
     return Controls(
-        priority=Priority.MEDIUM if priority is None else priority,
-        batch=said.batch or principal.batch,
+        priority=default.priority if said.priority is None else said.priority,
+        batch=said.batch or default.batch,
         not_before=said.not_before,
         expires_at=said.expires_at,
-        account=said.account or principal.account,
+        account=said.account or default.account,
         client_id=said.client_id,
         idempotency_key=said.idempotency_key,
-        tags=said.tags or principal.tags,
+        tags=said.tags or default.tags,
         metadata=said.metadata,
     )
+
+
+@lru_cache(maxsize=1024)
+def _defaults(account: str | None, priority: Priority | None, batch: str | None, tags: tuple[str, ...]) -> Controls:
+    """What holds for mail of a credential that says nothing."""
+    return Controls(Priority.MEDIUM if priority is None else priority, batch, account=account, tags=tags)
 
 
 def _with_headers(said: Controls, header: HeaderSection, prefix: str, now: int) -> Controls:

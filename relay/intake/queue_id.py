@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import random
 
-from relay.clock import Clock
 from relay.model.message import QueueId
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 TIME_LETTERS = 11
 RANDOM_BITS = 25
-_SHIFTS = tuple(range(70, -1, -10))
+_HALF = (1 << 40) - 1
 
 
 class QueueIds:
     """Gives out ids."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._last = 0
 
-    def next(self) -> QueueId:
+    def next(self, now: int) -> QueueId:
         """The next id: 16 letters."""
         # The random letters part instances, they hide nothing: a generator in the process will do (secrets: a system call).
-        self._last = max(self._clock.now(), self._last + 1)
-        return encode(self._last, random.getrandbits(RANDOM_BITS))
+        last = self._last
+        self._last = at = now if now > last else last + 1
+        return encode(at, random.getrandbits(RANDOM_BITS))
 
 
 def encode(at: int, noise: int) -> QueueId:
     """The id of a time (µs, below 2**55) and 25 random bits."""
     value = at << RANDOM_BITS | noise
-    return QueueId("".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS]))
+    p, a, b = _PAIRS, value >> 40, value & _HALF
+    # Spelled out, and by halves that are no long integers: a third of what a loop takes, for every message.
+    return QueueId(
+        f"{p[a >> 30]}{p[a >> 20 & 1023]}{p[a >> 10 & 1023]}{p[a & 1023]}"
+        f"{p[b >> 30]}{p[b >> 20 & 1023]}{p[b >> 10 & 1023]}{p[b & 1023]}"
+    )

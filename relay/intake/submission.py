@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from relay.model.control import Controls
+from relay.model.control import UNSAID, Controls
 from relay.model.envelope import Envelope
 from relay.model.message import Priority, Source
 from relay.model.quick import quick
@@ -52,7 +52,7 @@ class Submission:
     """An RFC 5322 message in pieces of any size: CRLF line ends, not dot-stuffed. Intake reads it to the end, or raises
     and leaves the rest unread (the door then drains or closes)."""
     trace: Trace
-    controls: Controls = field(default_factory=Controls)
+    controls: Controls = UNSAID
     """What the door already knows (REST fields). Control header fields in the content are read as well; a value said
     both ways is an error."""
     digest: str | None = None

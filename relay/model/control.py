@@ -25,3 +25,7 @@ class Controls:
     tags: tuple[str, ...] = ()
     metadata: str | None = None
     """A JSON object as text."""
+
+
+UNSAID = Controls()
+"""Nothing was said: what most messages come with."""

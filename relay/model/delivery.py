@@ -7,6 +7,7 @@ Settlement is what follows from that and is written in one transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from relay.model.address import Address
 from relay.model.event import Event, EventKind
@@ -17,6 +18,8 @@ from relay.model.quick import quick
 from relay.model.reply import Reply
 from relay.model.suppression import Suppression
 from relay.model.word import Word
+
+_OPEN, _QUEUED = MessageState.OPEN, RecipientState.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +61,16 @@ class NewMessage:
     events: tuple[Event, ...]
     key: NewKey | None = None
 
-    def as_leased(self) -> NewMessage:
-        """The same, to be attempted by this instance at once."""
-        delivery = NewDelivery(self.delivery.queue_key, self.delivery.due, leased=True)
-        return NewMessage(self.message, self.recipients, self.content, delivery, self.events, self.key)
-
     @property
     def is_open(self) -> bool:
         """Whether anybody is to be sent to: where all recipients are suppressed there is no delivery."""
-        return self.message.state is MessageState.OPEN
+        return self.message.state is _OPEN
 
     @property
     def waiting(self) -> tuple[Recipient, ...]:
-        """Those to be sent to."""
-        return tuple(one for one in self.recipients if one.state is RecipientState.QUEUED)
+        """Those to be sent to; `recipients` itself where they are all."""
+        waiting = tuple([one for one in self.recipients if one.state is _QUEUED])
+        return self.recipients if waiting == self.recipients else waiting
 
     def in_place_of(self, other: QueueId) -> NewMessage:
         """The same as an edit of one that is still queued, as its events tell."""
@@ -291,4 +290,4 @@ def delivery_id(message: QueueId, number: int) -> str:
 
 def new_recipients(addresses: tuple[Address, ...]) -> tuple[Recipient, ...]:
     """Fresh recipients in their order."""
-    return tuple(Recipient(position, address) for position, address in enumerate(addresses))
+    return tuple(map(Recipient, count(), addresses))

@@ -47,9 +47,9 @@ def committing(core: Core, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     begun = asyncio.Event()
     accept = core.store.queue.accept
 
-    async def watched(new: NewMessage) -> Accepted:
+    def watched(new: NewMessage) -> asyncio.Future[Accepted]:
         begun.set()
-        return await accept(new)
+        return accept(new)
 
     monkeypatch.setattr(core.store.queue, "accept", watched)
     return begun

@@ -18,7 +18,7 @@ from relay.intake.queue_id import RANDOM_BITS, TIME_LETTERS, QueueIds, encode
 from relay.intake.submission import Principal, Trace
 from relay.intake.trace import missing_fields, trace_fields
 from relay.model.address import Address
-from relay.model.control import Controls
+from relay.model.control import UNSAID, Controls
 from relay.model.envelope import Envelope
 from relay.model.message import Priority, QueueId
 from tests.support.clock import START, FakeClock
@@ -37,21 +37,20 @@ def header(**controls: str) -> HeaderSection:
 
 def test_ids_rise_strictly_even_when_time_stands_still_or_goes_back() -> None:
     clock = FakeClock()
-    ids = QueueIds(clock)
-    given_out = [ids.next() for _ in range(1000)]
+    ids = QueueIds()
+    given_out = [ids.next(clock.now()) for _ in range(1000)]
     clock.step_back(DAY)
-    given_out += [ids.next() for _ in range(1000)]
+    given_out += [ids.next(clock.now()) for _ in range(1000)]
     clock.advance(2 * DAY)
-    given_out += [ids.next() for _ in range(10)]
+    given_out += [ids.next(clock.now()) for _ in range(10)]
     assert given_out == sorted(set(given_out))
     assert {len(one) for one in given_out} == {16}
     assert set("".join(given_out)) <= ALPHABET
 
 
 def test_two_instances_do_not_give_the_same_id_in_the_same_microsecond() -> None:
-    clock = FakeClock()
-    one, other = QueueIds(clock), QueueIds(clock)
-    assert not {one.next() for _ in range(1000)} & {other.next() for _ in range(1000)}
+    one, other = QueueIds(), QueueIds()
+    assert not {one.next(NOW) for _ in range(1000)} & {other.next(NOW) for _ in range(1000)}
 
 
 @given(
@@ -118,7 +117,10 @@ def test_loops_are_cut_at_fifty_hops() -> None:
 @pytest.mark.parametrize(
     ("said", "written", "principal", "settled"),
     [
+        (UNSAID, header(), ANN, Controls(priority=Priority.MEDIUM)),
         (Controls(), header(), ANN, Controls(priority=Priority.MEDIUM)),
+        (UNSAID, header(), replace(ANN, batch="theirs"), Controls(priority=Priority.MEDIUM, batch="theirs")),
+        (UNSAID, header(batch="mine"), replace(ANN, batch="theirs"), Controls(priority=Priority.MEDIUM, batch="mine")),
         (Controls(), header(priority="0"), ANN, Controls(priority=Priority.IMMEDIATE)),
         (Controls(Priority.IMMEDIATE), header(), replace(ANN, priority=Priority.LOW), Controls(Priority.IMMEDIATE)),
         (Controls(), header(), replace(ANN, priority=Priority.IMMEDIATE), Controls(Priority.IMMEDIATE)),

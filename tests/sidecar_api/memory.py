@@ -139,6 +139,11 @@ class Archive:
         """One queue."""
         return [QueueCounts("a/main/a", len(self.details), 0, 1, 0, NOW)]
 
+    @property
+    def small(self) -> int:
+        """See ContentStore."""
+        return 0
+
     def writer(self, message: QueueId) -> ContentWriter:
         """Not here."""
         raise NotImplementedError

@@ -24,11 +24,20 @@ from relay.model.delivery import (
     new_recipients,
 )
 from relay.model.event import Event, EventKind
-from relay.model.message import DeliveryState, Message, Priority, RecipientState, Source
+from relay.model.message import DeliveryState, Message, Priority, QueueId, RecipientState, Source
 from relay.model.reply import Reply
 
+
+class Ids(QueueIds):
+    """Queue ids of now."""
+
+    def next(self, now: int | None = None) -> QueueId:
+        """The next one."""
+        return super().next(CLOCK.now() if now is None else now)
+
+
 CLOCK = SystemClock()
-IDS = QueueIds(CLOCK)
+IDS = Ids()
 TENANT = "acme"
 QUEUE = "acme/main/acme"
 LIMIT = "account:acme/main"
