@@ -30,7 +30,7 @@ class Pulse:
         self._clock = clock
         self._numbers = itertools.count()
         self._running: dict[int, int] = {}
-        """When (boot clock) each transaction began, the oldest first."""
+        """When (boot clock) each transaction began."""
         self._answered = 0
         """When the latest that has succeeded began."""
         self._failure: str | None = None
@@ -47,12 +47,14 @@ class Pulse:
         """See Database."""
         return self._database.groups_in_flight
 
-    def ailment(self) -> str | None:
-        """What ails the store; None: it answers, as far as is known."""
+    def ailment(self, now: int) -> str | None:
+        """What ails the store now (by the boot clock); None: it answers, as far as is known."""
         if self._failure is not None:
             return self._failure
-        now, oldest = self._clock.boot(), next(iter(self._running.values()), None)
-        if oldest is None or now - oldest < PATIENCE or self._answered > oldest:
+        if not self._running:
+            return None
+        oldest = min(self._running.values())
+        if now - oldest < PATIENCE or self._answered > oldest:
             return None
         self._ask()
         return f"a transaction has not been answered for {(now - oldest) // SECOND} s"

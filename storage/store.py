@@ -97,6 +97,8 @@ class Store:
         self._database = database
         self.clock = clock
         self._pulse = pulse
+        self.ailment = pulse.ailment
+        """What keeps it from taking anything in now (boot clock), as far as is known without asking; None: nothing."""
         self._queue = queue
         self._contents = contents
         self._directory = directory
@@ -136,10 +138,6 @@ class Store:
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Have told that nothing can be kept any more, and why: this process must end."""
         self._lost_callbacks.append(callback)
-
-    def ailment(self) -> str | None:
-        """What keeps it from taking anything in, as far as is known without asking; None: nothing."""
-        return self._pulse.ailment()
 
     async def set_clock(self) -> None:
         """Have our clock show what the store's shows, which all instances share: else the retries of one whose clock is off

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Protocol
 
 from relay.clock import SECOND, Clock
 from relay.errors import Refusal, Rejected
 from relay.metrics import Metrics
+from relay.model.word import Word
 
 REOPEN = 0.9
 LOOK = SECOND
@@ -23,7 +23,7 @@ MIB = 1 << 20
 log = logging.getLogger(__name__)
 
 
-class Part(StrEnum):
+class Part(Word):
     """What may run short; the name in readiness and metrics."""
 
     STORE = "store"
@@ -31,6 +31,8 @@ class Part(StrEnum):
     MEMORY = "memory"
     DISK = "disk"
 
+
+_STORE, _QUEUE = Part.STORE, Part.QUEUE
 
 REFUSALS = {
     Part.STORE: Refusal.STORE_DOWN,
@@ -88,17 +90,21 @@ class Admission:
         memory: Callable[[], int] | None = None,
         max_memory: int = 0,
         relieve: Callable[[], None] = lambda: None,
-        store: Callable[[], str | None] = lambda: None,
+        store: Callable[[int], str | None] = lambda _: None,
         depth: Depth | None = None,
     ) -> None:
         """`free_space`: octets left where content and database grow, at least `min_free`; `memory`: octets in use, at most
-        `max_memory`, and `relieve` may make them fewer; `store`: what ails it. What is not given is not looked at. `depth`:
-        the count of the queue, where more than this process counts."""
+        `max_memory`, and `relieve` may make them fewer; `store`: what ails it now (by the boot clock). What is not given is
+        not looked at. `depth`: the count of the queue, where more than this process counts."""
         self._depth = depth or OwnDepth()
+        self.count = self._depth.add
+        """So many more deliveries are open than before, or fewer."""
         self.stopping = False
         self._clock = clock
         self._metrics = metrics
         self._max_messages = max_messages
+        self._queue_judged = REOPEN * max(1, max_messages)
+        """The depth from which on the queue's level matters."""
         self._free_space = free_space
         self._min_free = min_free
         self._memory = memory
@@ -128,23 +134,22 @@ class Admission:
     def depth(self, counted: int) -> None:
         self._depth.correct(counted)
 
-    def count(self, more: int) -> None:
-        """So many more deliveries are open than before, or fewer."""
-        self._depth.add(more)
-
     def ill_parts(self) -> Mapping[Part, str]:
         """What keeps the doors closed, and for people: why."""
-        ailment = self._store()
-        if ailment is not None or Part.STORE in self._ill:
-            self._note(Part.STORE, ailment)
-        level = self.depth / max(1, self._max_messages)
-        if level >= REOPEN or Part.QUEUE in self._ill:
-            self._judge(Part.QUEUE, level, f"{self.depth} open deliveries; queue.max_messages is {self._max_messages}")
-        now = self._clock.boot()
+        now, ill = self._clock.boot(), self._ill
+        ailment = self._store(now)
+        if ailment is not None or (ill and _STORE in ill):
+            self._note(_STORE, ailment)
+        if self._depth.total >= self._queue_judged or (ill and _QUEUE in ill):
+            self._judge(
+                _QUEUE,
+                self.depth / max(1, self._max_messages),
+                f"{self.depth} open deliveries; queue.max_messages is {self._max_messages}",
+            )
         if now - self._looked_at >= LOOK:
             self._looked_at = now
             self._look()
-        return self._ill
+        return ill
 
     def _look(self) -> None:
         """At what costs a system call."""

@@ -115,14 +115,14 @@ def test_memory_is_given_back_while_it_is_short() -> None:
 
 def test_a_store_that_is_ill_is_nobodys_hysteresis() -> None:
     ailments: list[str | None] = [None, "connection refused", "connection refused", None]
-    admission = Admission(FakeClock(), Metrics(), max_messages=10, store=lambda: ailments.pop(0))
+    admission = Admission(FakeClock(), Metrics(), max_messages=10, store=lambda _: ailments.pop(0))
     assert [refused(admission) for _ in range(4)] == [None, Refusal.STORE_DOWN, Refusal.STORE_DOWN, None]
 
 
 def test_ill_parts_say_what_ails_them_and_are_counted() -> None:
     metrics = Metrics()
     admission = Admission(
-        FakeClock(), metrics, max_messages=10, free_space=lambda: 1 << 20, min_free=2 << 20, store=lambda: "gone"
+        FakeClock(), metrics, max_messages=10, free_space=lambda: 1 << 20, min_free=2 << 20, store=lambda _: "gone"
     )
     admission.depth = 10
     assert admission.ill_parts() == {
@@ -138,7 +138,7 @@ def test_ill_parts_say_what_ails_them_and_are_counted() -> None:
 
 
 def test_stopping_comes_first() -> None:
-    admission = Admission(FakeClock(), Metrics(), max_messages=1, store=lambda: "gone")
+    admission = Admission(FakeClock(), Metrics(), max_messages=1, store=lambda _: "gone")
     admission.stopping = True
     assert refused(admission) is Refusal.SHUTTING_DOWN
 

@@ -66,7 +66,7 @@ async def test_nothing_is_asked_of_a_store_that_is_well(wire: Wire) -> None:
     pulse = Pulse(wire, clock)
     await pulse.write(script("INSERT INTO settings VALUES ('a', 'b');"))
     clock.advance(3600 * SECOND)
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     assert (wire.writes, clock.sleeping_until) == (1, ())
 
 
@@ -77,31 +77,32 @@ async def test_a_failure_is_known_until_the_store_answers_again(wire: Wire) -> N
     with pytest.raises(StoreUnavailable):
         await pulse.write(script("SELECT 1;"))
     await clock.until_slept(clock.now() + PROBE_EVERY)
-    assert pulse.ailment() == "the wire is cut"
+    assert pulse.ailment(clock.boot()) == "the wire is cut"
     writes = wire.writes
     clock.advance(PROBE_EVERY)
     await clock.until_slept(clock.now() + PROBE_EVERY)
-    assert pulse.ailment() == "the wire is cut"
+    assert pulse.ailment(clock.boot()) == "the wire is cut"
     assert wire.writes == writes + 1, "it asks once at a time, and takes its time"
     wire.cut = False
     probe = pulse._probe
     assert probe is not None
     clock.advance(PROBE_EVERY)
     await probe
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     assert clock.sleeping_until == ()
 
 
 async def test_one_failure_of_a_store_that_answers_ails_nobody(wire: Wire) -> None:
-    pulse = Pulse(wire, FakeClock())
+    clock = FakeClock()
+    pulse = Pulse(wire, clock)
     wire.cut = True
     with pytest.raises(StoreUnavailable):
         await pulse.write(script("SELECT 1;"))
     wire.cut = False
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     assert pulse._probe is not None
     await pulse._probe
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
 
 
 async def test_a_store_that_is_silent_is_ill_after_a_while(wire: Wire) -> None:
@@ -112,12 +113,12 @@ async def test_a_store_that_is_silent_is_ill_after_a_while(wire: Wire) -> None:
     waiting = asyncio.create_task(pulse.write(script("SELECT 1;")))
     await asyncio.sleep(0)
     clock.advance(PATIENCE - 1)
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     clock.advance(1)
-    assert pulse.ailment() == "a transaction has not been answered for 5 s"
+    assert pulse.ailment(clock.boot()) == "a transaction has not been answered for 5 s"
     first.set()
     await waiting
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     probe.set()
     assert pulse._probe is not None
     await pulse._probe
@@ -131,11 +132,11 @@ async def test_one_transaction_that_hangs_while_others_are_answered_ails_nobody(
     waiting = asyncio.create_task(pulse.write(script("SELECT 1;")))
     await asyncio.sleep(0)
     clock.advance(PATIENCE)
-    assert pulse.ailment() is not None  # and another is asked
+    assert pulse.ailment(clock.boot()) is not None  # and another is asked
     assert pulse._probe is not None
     await pulse._probe
     clock.advance(3600 * SECOND)
-    assert pulse.ailment() is None
+    assert pulse.ailment(clock.boot()) is None
     hangs.set()
     await waiting
 
