@@ -6,7 +6,7 @@ and between instances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from relay.model.word import Word
@@ -35,11 +35,12 @@ class Limits:
     per_day: int | None = None
     unit: LimitUnit = LimitUnit.MESSAGES
     on_limit: OnLimit = OnLimit.DEFER
+    is_set: bool = field(init=False, repr=False, compare=False)
+    """Whether there is one."""
 
-    @property
-    def is_set(self) -> bool:
-        """Whether there is one."""
-        return not (self.per_minute is None and self.per_hour is None and self.per_day is None)
+    def __post_init__(self) -> None:
+        is_set = not (self.per_minute is None and self.per_hour is None and self.per_day is None)
+        object.__setattr__(self, "is_set", is_set)
 
     @property
     def most_recipients(self) -> int | None:

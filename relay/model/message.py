@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import NewType
 
 from relay.model.address import Address
@@ -171,6 +172,7 @@ class MessageDetail:
     """It is not closed, and its tenant or batch is suspended."""
 
 
+@lru_cache(maxsize=1024)
 def derive_state(states: frozenset[RecipientState]) -> MessageState:
     """The state of a message whose recipients are in `states` (never empty)."""
     if states & {RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.UNKNOWN}:

@@ -126,11 +126,11 @@ class Account:
     retry: RetrySettings = INHERIT
     enabled: bool = True
     """Else it takes no new mail, and what waits for it waits."""
+    key: str = field(init=False, repr=False, compare=False)
+    """Its name on the instance: of its connection pool, its breaker, its limit."""
 
-    @property
-    def key(self) -> str:
-        """Its name on the instance: of its connection pool, its breaker, its limit."""
-        return f"{self.tenant}/{self.id}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.tenant}/{self.id}")
 
 
 @dataclass(frozen=True, slots=True)
