@@ -169,7 +169,12 @@ class Intake:
     def _commit(self, new: NewMessage, slot: Slot | None) -> asyncio.Future[Accepted]:
         """The queue's answer. What follows from the commit does not hang on who waits for it: a client that goes away now
         leaves a message that is committed, handed over and logged like any other."""
-        committing = self._queue.accept(new)
+        try:
+            committing = self._queue.accept(new)
+        except BaseException:  # it cannot even be written down
+            if slot is not None:
+                slot.give_back()
+            raise
         answer: asyncio.Future[Accepted] = committing.get_loop().create_future()
         committing.add_done_callback(partial(self._follow_up, new, slot, answer))
         return answer

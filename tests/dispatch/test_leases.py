@@ -181,9 +181,9 @@ def watch(monkeypatch: pytest.MonkeyPatch, owner: object, method: str) -> asynci
     called = asyncio.Event()
     real: Callable[..., Awaitable[object]] = getattr(owner, method)
 
-    async def watched(*values: object) -> object:
+    def watched(*values: object) -> Awaitable[object]:
         called.set()
-        return await real(*values)
+        return real(*values)
 
     monkeypatch.setattr(owner, method, watched)
     return called

@@ -93,6 +93,13 @@ async def test_cancelled_anywhere_a_message_is_absent_or_delivered_once(core: Co
     assert core.dispatcher.in_flight == 0
 
 
+async def test_what_cannot_be_written_keeps_no_place(core: Core, server: SmtpServer) -> None:
+    with pytest.raises(TypeError, match="surrogates"):
+        await core.submit(sender="\ud800@acme.example")
+    assert core.dispatcher.in_flight == 0
+    await core.log.wait_for((await core.submit()).id, "sent")
+
+
 @pytest.mark.postgres
 async def test_an_outage_of_the_store_loses_neither_mail_nor_outcome(tmp_path: Path, server: SmtpServer) -> None:
     url = postgres.new_database()
