@@ -107,11 +107,10 @@ def _pieces(lines: Iterable[str], most: int) -> Iterator[str]:
 
 
 def _as_text(at: int, name: str, kind: str, facts: Facts) -> str:
-    line = f"{rfc3339(at)} {name} {kind}"
-    for key, value in facts.items():
-        if value is not None:
-            line += f" {key}={value if type(value) is int else _show(value)}"
-    return line + "\n"
+    shown = [
+        f"{key}={value if type(value) is int else _show(value)}" for key, value in facts.items() if value is not None
+    ]
+    return f"{rfc3339(at)} {name} {kind} {' '.join(shown)}\n"
 
 
 @lru_cache(maxsize=1024)
