@@ -19,12 +19,14 @@ class ClientSides:
         self._database = database
         self._directory = directory
         self._cipher = cipher
+        self._known = directory.cache.kind(self._look_up)
 
     async def client_side(self, tenant: str) -> ClientSide:
         """See ClientSides."""
-        return await self._directory.cache.get(
-            ("client_side", tenant), lambda: self._database.read(_find(tenant, self._cipher))
-        )
+        return await self._known.get(tenant)
+
+    async def _look_up(self, tenant: str) -> ClientSide:
+        return await self._database.read(_find(tenant, self._cipher))
 
     async def client_sides(self) -> Mapping[str, ClientSide]:
         """See ClientSides."""

@@ -38,6 +38,12 @@ class Directory:
         self.cache = Cache()
         if peers is not None:
             self.cache.changes = peers.changes
+        self._instance = self.cache.kind(self._look_up_instance)
+        self._tenants = self.cache.kind(self._look_up_tenant)
+        self._accounts = self.cache.kind(self._look_up_account)
+        self._credentials = self.cache.kind(self._look_up_credential)
+        self._all_credentials = self.cache.kind(self._look_up_credentials)
+        self._tokens = self.cache.kind(self._look_up_token)
 
     @property
     def generation(self) -> int:
@@ -46,7 +52,10 @@ class Directory:
 
     async def instance(self) -> Instance:
         """See Directory."""
-        return await self.cache.get(("instance",), lambda: self._database.read(configuration.find_instance()))
+        return await self._instance.get(())
+
+    async def _look_up_instance(self, _: tuple[()]) -> Instance:
+        return await self._database.read(configuration.find_instance())
 
     async def change_instance(self, change: Callable[[Instance], Instance]) -> Instance:
         """See Directory."""
@@ -54,15 +63,12 @@ class Directory:
 
     async def tenant(self, tenant: str) -> Tenant:
         """See Directory."""
-        found = await self._find_tenant(tenant)
+        found = await self._tenants.get(tenant)
         if found is None:
             raise NotFound(f"no tenant {tenant}")
         return found
 
-    async def _find_tenant(self, tenant: str) -> Tenant | None:
-        return await self.cache.get(("tenant", tenant), lambda: self._look_up(tenant))
-
-    async def _look_up(self, tenant: str) -> Tenant | None:
+    async def _look_up_tenant(self, tenant: str) -> Tenant | None:
         found = await self._database.read(configuration.find_tenant(tenant))
         if found is None or not found.suppresses:
             self._suppressing.discard(tenant)
@@ -70,7 +76,7 @@ class Directory:
 
     async def suppresses(self, tenant: str) -> bool:
         """Whether a tenant has anything on its list of suppressions."""
-        found = await self._find_tenant(tenant)
+        found = await self._tenants.get(tenant)
         return found is not None and found.suppresses
 
     def note_suppressing(self, tenant: str) -> None:
@@ -105,10 +111,10 @@ class Directory:
 
     async def account(self, tenant: str, account: str | None) -> Account | None:
         """See Directory."""
-        return await self.cache.get(
-            ("account", tenant, account),
-            lambda: self._database.read(configuration.find_account(tenant, account, self._cipher)),
-        )
+        return await self._accounts.get((tenant, account))
+
+    async def _look_up_account(self, key: tuple[str, str | None]) -> Account | None:
+        return await self._database.read(configuration.find_account(*key, self._cipher))
 
     async def owned_account(self, owner: str, account: str) -> Account:
         """See Directory."""
@@ -139,15 +145,18 @@ class Directory:
 
     async def credential(self, username: str) -> Credential | None:
         """See Directory."""
-        return await self.cache.get(
-            ("credential", username), lambda: self._one("credential", {"username": username}, read_credential)
-        )
+        return await self._credentials.get(username)
+
+    async def _look_up_credential(self, username: str) -> Credential | None:
+        row = await self._database.read(fetch_one("credential", {"username": username}))
+        return None if row is None else read_credential(row)
 
     async def credentials(self, tenant: str | None) -> Sequence[Credential]:
         """See Directory."""
-        return await self.cache.get(
-            ("credentials", tenant), lambda: self._all("credentials", {"tenant": tenant}, read_credential)
-        )
+        return await self._all_credentials.get(tenant)
+
+    async def _look_up_credentials(self, tenant: str | None) -> Sequence[Credential]:
+        return await self._all("credentials", {"tenant": tenant}, read_credential)
 
     async def add_credential(self, credential: Credential) -> None:
         """See Directory."""
@@ -165,9 +174,10 @@ class Directory:
 
     async def token(self, secret_hash: str) -> Token | None:
         """See Directory."""
-        return await self.cache.get(
-            ("token", secret_hash), lambda: self._database.read(identities.find_token(secret_hash))
-        )
+        return await self._tokens.get(secret_hash)
+
+    async def _look_up_token(self, secret_hash: str) -> Token | None:
+        return await self._database.read(identities.find_token(secret_hash))
 
     async def tokens(self, tenant: str | None) -> Sequence[Token]:
         """See Directory."""
@@ -221,10 +231,6 @@ class Directory:
         if self._peers is not None:
             self._peers.note_change()
         self.cache.forget()
-
-    async def _one(self, statement: str, values: Values, read: Callable[[Row], T]) -> T | None:
-        row = await self._database.read(fetch_one(statement, values))
-        return None if row is None else read(row)
 
     async def _all(self, statement: str, values: Values, read: Callable[[Row], T]) -> Sequence[T]:
         return [read(row) for row in await self._database.read(fetch(statement, values))]

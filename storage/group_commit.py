@@ -11,21 +11,21 @@ while a flood at the doors knows no bound, and behind it a connection would be i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from relay.errors import StoreUnavailable
 from storage.database import Database
 from storage.work import Work
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 MAX_GROUP = 64
 """Items in one transaction, as many again of those that go ahead: enough to carry what a transaction costs by itself
 (0.85 ms of CPU on SQLite, its fsync among it; 0.08 for a message), few enough that the next need not wait long."""
 
 
-class Item(Generic[R]):
+class Item(Generic[R_co]):
     """Something to do in a transaction, answered with an R."""
 
     __slots__ = ()
@@ -42,8 +42,7 @@ class Compose(Protocol):
     def __call__(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]: ...
 
 
-_Future: TypeAlias = "asyncio.Future[object]"
-_Waiting: TypeAlias = tuple[Item[object], _Future]
+_Waiting: TypeAlias = "tuple[Item[object], asyncio.Future[Any]]"
 
 
 class GroupCommit:
@@ -53,9 +52,11 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._database = database
         self._compose = compose
-        self._waiting: deque[_Waiting] = deque()
-        self._ahead: deque[_Waiting] = deque()
+        self._waiting: list[_Waiting] = []
+        self._ahead: list[_Waiting] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._free = database.groups_in_flight
+        """How many transactions may begin."""
         self._closed = False
 
     def put(self, item: Item[R], *, ahead: bool = False) -> asyncio.Future[R]:
@@ -64,8 +65,9 @@ class GroupCommit:
         if self._closed:
             future.set_exception(StoreUnavailable("the store is closed"))
             return future
-        (self._ahead if ahead else self._waiting).append((cast("Item[object]", item), cast("_Future", future)))
-        self._start()
+        (self._ahead if ahead else self._waiting).append((item, future))
+        if self._free:
+            self._start()
         return future
 
     async def close(self) -> None:
@@ -75,52 +77,60 @@ class GroupCommit:
             await asyncio.wait(self._running)
 
     def _start(self) -> None:
-        """Begin a transaction where one may: it takes what waits when it gets its turn on the loop."""
-        if (self._ahead or self._waiting) and len(self._running) < self._database.groups_in_flight:
-            task = self._loop.create_task(self._commit())
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        """Begin a transaction: it takes what waits when it gets its turn on the loop."""
+        self._free -= 1
+        task = self._loop.create_task(self._commit())
+        self._running.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._start()
+        self._free += 1
+        if self._ahead or self._waiting:
+            self._start()
 
     async def _commit(self) -> None:
         """One group after the other, while any waits: a new task would come two turns of the loop later."""
-        while group := self._next():
-            try:
-                await self._run(group)
-            finally:  # cut off by the end of the loop: whether it was committed is not known
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(StoreUnavailable("the store was closed"))
+        group: Sequence[_Waiting] = ()
+        try:
+            while group := self._next():
+                try:
+                    outcomes = await self._database.write(self._compose([item for item, _ in group], alone=False))
+                except StoreUnavailable as error:
+                    _refuse(group, error)
+                except Exception:  # whoever put in the culprit is told, nobody else
+                    for member in group:
+                        await self._commit_alone(member)
+                else:
+                    _answer(group, outcomes)
+        finally:  # cut off by the end of the loop: whether it was committed is not known
+            _refuse(group, StoreUnavailable("the store was closed"))
+
+    async def _commit_alone(self, member: _Waiting) -> None:
+        try:
+            outcomes = await self._database.write(self._compose([member[0]], alone=True))
+        except Exception as error:
+            _refuse([member], error)
+        else:
+            _answer([member], outcomes)
 
     def _next(self) -> Sequence[_Waiting]:
-        group = [self._ahead.popleft() for _ in range(min(len(self._ahead), MAX_GROUP))]
-        group += [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        group = self._ahead[:MAX_GROUP] + self._waiting[:MAX_GROUP]
+        self._ahead, self._waiting = self._ahead[MAX_GROUP:], self._waiting[MAX_GROUP:]
         return group
 
-    async def _run(self, group: Sequence[_Waiting], *, alone: bool = False) -> None:
-        try:
-            outcomes = await self._database.write(self._compose([item for item, _ in group], alone=alone))
-        except StoreUnavailable as error:
-            for _, future in group:
-                _answer(future, StoreUnavailable(*error.args))
-        except Exception as error:  # whoever put in the culprit is told, nobody else
-            if alone:
-                _answer(group[0][1], error)
-            else:
-                for member in group:
-                    await self._run([member], alone=True)
+
+def _answer(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    for (_, future), outcome in zip(group, outcomes, strict=True):
+        if future.done():  # nobody waits any more
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
         else:
-            for (_, future), outcome in zip(group, outcomes, strict=True):
-                _answer(future, outcome)
+            future.set_result(outcome)
 
 
-def _answer(future: asyncio.Future[object], outcome: Outcome) -> None:
-    if future.done():  # nobody waits any more
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+def _refuse(group: Sequence[_Waiting], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(StoreUnavailable(*error.args) if isinstance(error, StoreUnavailable) else error)

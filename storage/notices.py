@@ -17,16 +17,24 @@ def ready_notes(ready: Sequence[tuple[str, int]]) -> list[str]:
     """What other instances are told of deliveries (queue key, due) that became ready: the earliest of each queue."""
     earliest: dict[str, int] = {}
     for queue_key, due in ready:
-        earliest[queue_key] = min(due, earliest.get(queue_key, due))
+        if queue_key not in earliest or due < earliest[queue_key]:
+            earliest[queue_key] = due
     return [f"ready {due} {queue_key}" for queue_key, due in earliest.items()]
 
 
 def settled_notes(settlements: Collection[Settlement], holder: str) -> list[str]:
     """What they are told of settlements by `holder`: first how accounts are, so that nobody tries what a pause keeps
     back."""
-    ready = [(one.queue_key, one.due) for one in settlements if one.state is DeliveryState.READY]
-    ready += [(part.queue_key, one.due) for one in settlements for part in one.parts]
-    return [*(health_note(holder, one.health) for one in settlements if one.health is not None), *ready_notes(ready)]
+    ready: list[tuple[str, int]] = []
+    notes: list[str] = []
+    for one in settlements:
+        if one.health is not None:
+            notes.append(health_note(holder, one.health))
+        if one.state is DeliveryState.READY:
+            ready.append((one.queue_key, one.due))
+        if one.parts:
+            ready += [(part.queue_key, one.due) for part in one.parts]
+    return notes + ready_notes(ready) if ready else notes
 
 
 def instance_of(holder: str) -> str:

@@ -11,34 +11,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
+
 from relay.model.delivery import NewMessage, Settlement
-from relay.model.message import derive_state
+from relay.model.message import MessageState, RecipientState, derive_state
 from storage.notices import ready_notes, settled_notes
-from storage.rows import write_attempt, write_content, write_event, write_message
-from storage.settling import Change, key_of, write_change, write_settlement
-from storage.work import Execute, Row, Values, Work, notify
+from storage.rows import write_message, write_record, write_reply
+from storage.settling import SOURCES, write_settlement
+from storage.work import Execute, Notify, Row, Values, Work
+
+_STATES = {state: derive_state(frozenset((state,))).value for state in RecipientState}
+"""A message's, by that of its one recipient."""
 
 
 def accepted_row(new: NewMessage) -> Row | None:
     """`rows:` of accept_ordinary; None: it must come in by the general way."""
-    if len(new.recipients) != 1 or len(new.events) != 1 or new.key is not None or new.message.client_id is not None:
+    message, recipients, events, content, delivery = new.message, new.recipients, new.events, new.content, new.delivery
+    if len(recipients) != 1 or len(events) != 1 or new.key is not None or message.client_id is not None:
         return None
-    if not new.is_open:  # it has no delivery
+    if message.state is not MessageState.OPEN:  # it has no delivery
         return None
-    recipient, delivery, event = new.recipients[0], new.delivery, new.events[0]
+    recipient, event = recipients[0], events[0]
     return (
-        *write_message(new.message),
-        write_content(new)[2],
+        *write_message(message),
+        content if isinstance(content, bytes) else None,
         recipient.address,
-        recipient.state.value,
+        recipient.state._value_,
         delivery.queue_key,
         delivery.due,
         int(delivery.leased),
-        *write_event(event)[3:],
+        event.kind._value_,
+        event.at,
+        orjson.dumps(event.facts).decode() if event.facts else None,
     )
 
 
-def settled_row(settlement: Settlement, holder: str) -> Row | None:
+def settled_row(settlement: Settlement) -> Row | None:
     """`rows:` of settle_ordinary; None: it must be settled by the general way."""
     record = settlement.record
     if (
@@ -51,31 +59,36 @@ def settled_row(settlement: Settlement, holder: str) -> Row | None:
         or settlement.suppressions
     ):
         return None
-    key = key_of(settlement.delivery)
-    to = settlement.recipients[0]
-    *change, _, position, sources = write_change(Change(settlement.message, to, settlement.at))
-    tenant, _, *event = write_event(settlement.events[0])
+    to, event = settlement.recipients[0], settlement.events[0]
     return (
-        *write_settlement(key, settlement),
-        *change,
-        position,
-        sources,
-        derive_state(frozenset((to.state,))).value,
-        *write_attempt(*key, settlement.attempt, holder, record)[4:],
-        tenant,
-        *event,
+        *write_settlement(settlement),
+        to.state._value_,
+        *write_reply(to.reply),
+        to.category,
+        to.attempts,
+        settlement.at,
+        to.position,
+        SOURCES[to.state],
+        _STATES[to.state],
+        *write_record(record),
+        event.tenant,
+        event.recipient,
+        event.kind._value_,
+        event.at,
+        orjson.dumps(event.facts).decode() if event.facts else None,
     )
 
 
 def accept_ordinary(news: Sequence[NewMessage], rows: Sequence[Row], lease: Values) -> Work[None]:
     """Write new messages; `rows`: of all of them. `lease`: holder and clock."""
     yield Execute("accept_ordinary", lease, rows, answered=False)
-    yield from notify(
-        ready_notes([(new.delivery.queue_key, new.delivery.due) for new in news if not new.delivery.leased])
-    )
+    ready = [(new.delivery.queue_key, new.delivery.due) for new in news if not new.delivery.leased]
+    if ready:
+        yield Notify(ready_notes(ready))
 
 
 def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], lease: Values) -> Work[None]:
     """Write what attempts led to; `rows`: of all of them. TooFew where something was not as it had to be."""
     yield Execute("settle_ordinary", lease, rows, answered=False, at_least=len(rows))
-    yield from notify(settled_notes(settlements, str(lease["holder"])))
+    if notes := settled_notes(settlements, str(lease["holder"])):
+        yield Notify(notes)

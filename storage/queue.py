@@ -58,6 +58,17 @@ class _Claim(Item[Claim]):
     wanted: leasing.Wanted
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On which the mail of a queue goes."""
+
+    limits: tuple[Limit, ...]
+    suspends: bool
+    """Whether its tenant has suspended anything."""
+    suppresses: bool
+    """Whether its tenant has a list of suppressions."""
+
+
 class Queue:
     """Satisfies MessageQueue and LimitMeters. Leases are held in the name of `holder` for `lease` µs."""
 
@@ -84,7 +95,7 @@ class Queue:
         self.holder = holder
         self._lease = lease
         self._clock = clock
-        self._cache = cache
+        self._terms = cache.kind(self._look_up)
         self._on_ready = on_ready
         self._on_open = on_open
         self._on_held = on_held
@@ -111,17 +122,17 @@ class Queue:
 
     async def claim(self, queue_key: str, limit: int) -> Claim:
         """See MessageQueue."""
-        limits, suspends = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
-        suppresses = await self._suppresses(QueueKey.parse(queue_key).tenant)
-        return await self._group.put(_Claim(leasing.Wanted(queue_key, limit, limits, suspends, suppresses)), ahead=True)
+        terms = await self._terms.get(queue_key)
+        wanted = leasing.Wanted(queue_key, limit, terms.limits, terms.suspends, terms.suppresses)
+        return await self._group.put(_Claim(wanted), ahead=True)
 
-    async def _look_up(self, queue_key: str) -> tuple[tuple[Limit, ...], bool]:
-        """The limits of a queue, and whether its tenant has suspended anything."""
+    async def _look_up(self, queue_key: str) -> _Terms:
+        tenant = QueueKey.parse(queue_key).tenant
         limits = await self._database.read(limiting.find_limits(queue_key, self._lengths))
         if limits:
             await self._database.write(limiting.make_limits(limits))
-        suspensions = await self._database.read(fetch("suspensions", {"tenant": QueueKey.parse(queue_key).tenant}))
-        return limits, bool(suspensions)
+        suspensions = await self._database.read(fetch("suspensions", {"tenant": tenant}))
+        return _Terms(limits, bool(suspensions), await self._suppresses(tenant))
 
     async def claim_expired(self, limit: int) -> Claim:
         """See MessageQueue."""
@@ -131,9 +142,13 @@ class Queue:
         """See MessageQueue."""
         return await self._database.write(leasing.claim_overdue(queue_key, wait, limit, self._lease_values()))
 
-    async def settle(self, settlement: Settlement) -> bool:
+    def settle(self, settlement: Settlement) -> Awaitable[bool]:
         """See MessageQueue."""
-        held = await self._group.put(_Settle(settlement, settled_row(settlement, self.holder)), ahead=True)
+        row = settled_row(settlement)
+        return self._settle(settlement) if row is None else self._group.put(_Settle(settlement, row), ahead=True)
+
+    async def _settle(self, settlement: Settlement) -> bool:
+        held = await self._group.put(_Settle(settlement, None), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
         if settlement.suppressions:
@@ -182,8 +197,8 @@ class Queue:
 
     async def limits(self, queue_key: str) -> Sequence[LimitStanding]:
         """See MessageQueue."""
-        limits, _ = await self._cache.get(("queue", queue_key), lambda: self._look_up(queue_key))
-        return await self._database.read(limiting.standings(limits, self._lengths, self._lease_values()))
+        terms = await self._terms.get(queue_key)
+        return await self._database.read(limiting.standings(terms.limits, self._lengths, self._lease_values()))
 
     async def standings(self, limits: Mapping[str, Limits]) -> Sequence[LimitStanding]:
         """See LimitMeters."""
@@ -212,55 +227,84 @@ class Queue:
     def _compose(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
         """One work of a group. Locks of limits come first (storage.limiting), claims last: they see what was accepted and
         given back with them."""
-        outcomes: dict[int, Outcome] = {}
+        accepts, settles, releases, claims = _sort(items)
+        outcomes: list[Outcome] = [None] * len(items)
         lease = self._lease_values()
-        accepts = {at: item for at, item in enumerate(items) if isinstance(item, _Accept)}
-        settles = {at: item for at, item in enumerate(items) if isinstance(item, _Settle)}
-        releases = [item for item in items if isinstance(item, _Release)]
-        claims = {at: item for at, item in enumerate(items) if isinstance(item, _Claim)}
-        yield from limiting.begin(_limit_keys(settles.values(), releases, claims.values()))
-        outcomes.update((yield from _accept(accepts, lease, ordinary=not alone)))
-        outcomes.update((yield from _settle(settles, lease, ordinary=not alone)))
+        if limit_keys := _limit_keys(settles.values(), releases.values(), claims.values()):
+            yield from limiting.begin(limit_keys)
+        if accepts:
+            yield from _accept(accepts, lease, outcomes, ordinary=not alone)
+        if settles:
+            yield from _settle(settles, lease, outcomes, ordinary=not alone)
         if releases:
-            yield from settling.release([one for item in releases for one in item.deliveries], lease)
+            yield from settling.release([one for item in releases.values() for one in item.deliveries], lease)
         if claims:
             claimed = yield from leasing.claim([item.wanted for item in claims.values()], lease)
-            outcomes.update(zip(claims, claimed, strict=True))
-        return [outcomes.get(at) for at in range(len(items))]
+            _note(claims, claimed, outcomes)
+        return outcomes
 
 
-def _accept(items: Mapping[int, _Accept], lease: Values, *, ordinary: bool) -> Work[dict[int, Outcome]]:
+def _sort(
+    items: Sequence[Item[object]],
+) -> tuple[dict[int, _Accept], dict[int, _Settle], dict[int, _Release], dict[int, _Claim]]:
+    """Each kind by itself, by its places."""
+    accepts: dict[int, _Accept] = {}
+    settles: dict[int, _Settle] = {}
+    releases: dict[int, _Release] = {}
+    claims: dict[int, _Claim] = {}
+    for at, item in enumerate(items):
+        match item:
+            case _Accept():
+                accepts[at] = item
+            case _Settle():
+                settles[at] = item
+            case _Claim():
+                claims[at] = item
+            case _Release():
+                releases[at] = item
+    return accepts, settles, releases, claims
+
+
+def _accept(items: Mapping[int, _Accept], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
     """By one statement for all that are ordinary, if that is wanted; the others by the general way."""
-    outcomes: dict[int, Outcome] = {}
-    rows = {at: item.row for at, item in items.items() if item.row is not None} if ordinary else {}
-    if rows:
-        yield from accept_ordinary([items[at].new for at in rows], [*rows.values()], lease)
-        outcomes.update((at, Accepted(items[at].new.message.id)) for at in rows)
-    if len(rows) < len(items):
-        others = {at: item.new for at, item in items.items() if at not in rows}
-        outcomes.update(zip(others, (yield from accept_messages([*others.values()], lease)), strict=True))
-    return outcomes
+    others = items
+    if ordinary and (rows := [item.row for item in items.values() if item.row is not None]):
+        taken = [item.new for item in items.values() if item.row is not None]
+        yield from accept_ordinary(taken, rows, lease)
+        for at, item in items.items():
+            outcomes[at] = Accepted(item.new.message.id)
+        others = {at: item for at, item in items.items() if item.row is None}
+    if others:
+        accepted = yield from accept_messages([item.new for item in others.values()], lease)
+        _note(others, accepted, outcomes)
 
 
-def _settle(items: Mapping[int, _Settle], lease: Values, *, ordinary: bool) -> Work[dict[int, Outcome]]:
+def _settle(items: Mapping[int, _Settle], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
     """The same of settlements."""
-    outcomes: dict[int, Outcome] = {}
-    rows: dict[int, Row] = {}
+    others = items
     if ordinary and len({item.settlement.delivery for item in items.values()}) == len(items):
-        rows = {at: item.row for at, item in items.items() if item.row is not None}
-    if 0 < len(rows) < len(items):  # two statements, each of which would lock its messages in order
+        others = {at: item for at, item in items.items() if item.row is None}
+    if 0 < len(others) < len(items):  # two statements, each of which would lock its messages in order
         yield Lock("lock_messages", sorted({(item.settlement.message,) for item in items.values()}))
-    if rows:
-        yield from settle_ordinary([items[at].settlement for at in rows], [*rows.values()], lease)
-        outcomes.update(dict.fromkeys(rows, True))
-    if len(rows) < len(items):
-        others = {at: item.settlement for at, item in items.items() if at not in rows}
-        outcomes.update(zip(others, (yield from settling.settle([*others.values()], lease)), strict=True))
-    return outcomes
+    if len(others) < len(items):
+        rows = [item.row for item in items.values() if item.row is not None]
+        taken = [item.settlement for item in items.values() if item.row is not None]
+        yield from settle_ordinary(taken, rows, lease)
+        for at in items:
+            outcomes[at] = True
+    if others:
+        settled = yield from settling.settle([item.settlement for item in others.values()], lease)
+        _note(others, settled, outcomes)
+
+
+def _note(items: Iterable[int], answers: Sequence[Outcome], outcomes: list[Outcome]) -> None:
+    """The answers to items, by their places."""
+    for at, answer in zip(items, answers, strict=True):
+        outcomes[at] = answer
 
 
 def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:
     """The limits under which something of a group takes, stamps or gives back a slot."""
-    keys = {slots.limit for item in settles for slots in item.settlement.slots}
+    keys = {slots.limit for item in settles if item.row is None for slots in item.settlement.slots}
     keys |= {slots.limit for item in releases for delivery in item.deliveries for slots in delivery.slots}
     return keys | {limit.key for item in claims for limit in item.wanted.limits}

@@ -60,7 +60,7 @@ def settle(settlements: Sequence[Settlement], lease: Values) -> Work[Sequence[bo
     for place, settlement in enumerate(settlements):
         places.setdefault(key_of(settlement.delivery), place)  # a second one of the same lease comes too late
     first = {key: settlements[place] for key, place in places.items()}
-    given = [write_settlement(key, settlement) for key, settlement in first.items()]
+    given = [write_settlement(settlement) for settlement in first.values()]
     held = yield from execute("settle_deliveries", {"holder": holder}, given)
     if held < len(given):
         if len(given) > 1:
@@ -102,10 +102,10 @@ def _divide(key: DeliveryKey, parts: Sequence[Part]) -> Work[None]:
     yield from execute("move_recipients", given=moved)
 
 
-def write_settlement(key: DeliveryKey, settlement: Settlement) -> tuple[object, ...]:
+def write_settlement(one: Settlement) -> tuple[object, ...]:
     """`rows:` of settle_deliveries."""
-    uncounted = 0 if settlement.counts else 1
-    return *key, settlement.attempt, settlement.queue_key, settlement.state.value, settlement.due, uncounted
+    uncounted = 0 if one.counts else 1
+    return *key_of(one.delivery), one.attempt, one.queue_key, one.state._value_, one.due, uncounted
 
 
 def change_recipients(
@@ -122,7 +122,7 @@ def change_recipients(
     changed = yield from execute_together(
         Execute("insert_attempts", given=attempts),
         Execute("insert_events", given=[write_event(event) for event in events]),
-        Execute("change_recipients", given=[write_change(change) for change in changes]),
+        Execute("change_recipients", given=[write_change(one.message, one.to, one.at) for one in changes]),
     )
     if changed != len(changes):
         asked = ", ".join(f"{change.message}/{change.to.position} to {change.to.state}" for change in changes)
@@ -132,12 +132,10 @@ def change_recipients(
     yield from execute("derive_message_states", given=[(key,) for key in others])
 
 
-def write_change(change: Change) -> tuple[object, ...]:
+def write_change(message: str, to: RecipientChange, at: int) -> tuple[object, ...]:
     """`rows:` of change_recipients."""
-    to = change.to
     sources = SOURCES[to.state]
-    reply = write_reply(to.reply)
-    return to.state.value, *reply, to.category, to.attempts, change.at, change.message, to.position, sources
+    return to.state._value_, *write_reply(to.reply), to.category, to.attempts, at, message, to.position, sources
 
 
 def release(deliveries: Sequence[LeasedDelivery], lease: Values) -> Work[None]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from relay.errors import RelayError
+from relay.model.quick import quick
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class TooFew(RelayError):
     """A statement changed fewer rows than it must."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """Answered by the rows of a statement."""
@@ -38,6 +40,7 @@ class Fetch:
     given: Given | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Execute:
     """Answered by the number of rows that a statement changed."""
@@ -58,6 +61,7 @@ class Together:
     steps: Sequence[Execute]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Follow:
     """Part of a chain: a fetch that is given `columns` of what those before it were answered, by their places in the chain;
@@ -73,6 +77,7 @@ class Follow:
         return Fetch(self.name, NO_VALUES, list(dict.fromkeys(rows)))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Chain:
     """Fetches one after the other, in one round trip where that can be; answered by the rows of each. It is the last step of
@@ -89,6 +94,7 @@ class Lock:
     given: Given
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Notify:
     """Payloads for the other instances on this store, or the other processes of this one, sent with the commit."""

@@ -248,33 +248,29 @@ async def test_passwords_are_ciphertext_and_outlive_a_restart(opened: Open, url:
 
 async def test_a_change_while_looking_up_is_not_overwritten() -> None:
     cache = Cache()
+    stands = ["new", "old"]
 
-    async def look_up() -> str:
+    async def look_up(_: str) -> str:
         cache.forget()  # the change comes while the old value is being read
-        return "old"
+        return stands.pop()
 
-    async def look_up_again() -> str:
-        return "new"
-
-    assert await cache.get("key", look_up) == "old"
-    assert await cache.get("key", look_up_again) == "new"
+    known = cache.kind(look_up)
+    assert await known.get("key") == "old"
+    assert await known.get("key") == "new"
 
 
 async def test_what_is_missing_is_remembered_within_bounds() -> None:
-    cache = Cache()
     asked: list[int] = []
 
-    async def ask(key: int) -> None:
-        async def nothing() -> None:
-            asked.append(key)
+    async def nothing(key: int) -> None:
+        asked.append(key)
 
-        await cache.get(key, nothing)
-
+    known = Cache().kind(nothing)
     for key in range(MAX_MISSING + 1):
-        await ask(key)
-    await ask(MAX_MISSING)
+        await known.get(key)
+    await known.get(MAX_MISSING)
     assert len(asked) == MAX_MISSING + 1
-    await ask(0)  # the oldest was given up
+    await known.get(0)  # the oldest was given up
     assert asked[-1] == 0
 
 
