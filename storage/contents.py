@@ -171,15 +171,10 @@ class Writer:
 
     async def write(self, piece: bytes) -> None:
         """Append; what was gathered goes out as soon as it is large."""
-        while len(piece) > self._large.piece:
-            await self._take(piece[: self._large.piece])
-            piece = piece[self._large.piece :]
-        await self._take(piece)
-
-    async def _take(self, piece: bytes) -> None:
+        size = len(piece)
         self._pieces.append(piece)
-        self._held += len(piece)
-        self._size += len(piece)
+        self._held += size
+        self._size += size
         if self._held >= self._large.piece:
             await self._put_out()
 
@@ -188,9 +183,8 @@ class Writer:
             self._to = self._large.writer(self._message)
         octets = b"".join(self._pieces)
         self._pieces = []
-        while octets:
-            await self._to.append(octets[: self._large.piece])
-            octets = octets[self._large.piece :]
+        for at in range(0, self._held, self._large.piece):
+            await self._to.append(octets[at : at + self._large.piece])
         self._held = 0
 
     async def finish(self) -> bytes | StoredContent:

@@ -8,7 +8,6 @@ store that came back does not come all at once, but as it would have anyway.
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 from relay.clock import SECOND, Clock
 from relay.errors import StoreUnavailable
@@ -28,9 +27,8 @@ class Pulse:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._numbers = itertools.count()
-        self._running: dict[int, int] = {}
-        """When (boot clock) each transaction began."""
+        self._running: dict[object, int] = {}
+        """When (boot clock) each transaction, by its work, began, the oldest first."""
         self._answered = 0
         """When the latest that has succeeded began."""
         self._failure: str | None = None
@@ -53,7 +51,7 @@ class Pulse:
             return self._failure
         if not self._running:
             return None
-        oldest = min(self._running.values())
+        oldest, *_ = self._running.values()
         if now - oldest < PATIENCE or self._answered > oldest:
             return None
         self._ask()
@@ -65,8 +63,8 @@ class Pulse:
 
     async def write(self, work: Work[T]) -> T:
         """See Database."""
-        number, began = next(self._numbers), self._clock.boot()
-        self._running[number] = began
+        began = self._clock.boot()
+        self._running[work] = began
         try:
             result = await self._database.write(work)
         except StoreUnavailable:
@@ -74,10 +72,11 @@ class Pulse:
             raise
         else:
             self._failure = None
-            self._answered = max(began, self._answered)
+            if began > self._answered:
+                self._answered = began
             return result
         finally:
-            del self._running[number]
+            del self._running[work]
 
     async def read(self, work: Work[T]) -> T:
         """See Database."""

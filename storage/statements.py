@@ -42,7 +42,7 @@ class Statement:
 
     def bind(self, values: Values) -> list[object]:
         """The values in their order."""
-        return [values[name] for name in self.names]
+        return list(map(values.__getitem__, self.names))
 
 
 @cache

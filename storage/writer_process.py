@@ -44,11 +44,8 @@ class WriterProcess:
         self._link: _Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._born = -SHORT_LIFE
-
-    @property
-    def is_up(self) -> bool:
+        self.is_up = False
         """Whether requests can be sent."""
-        return self._link is not None
 
     async def start(self, opening: Opening) -> str:
         """Answers which journal the database has. Raises StoreUnavailable or what sqlite3 raised."""
@@ -68,7 +65,7 @@ class WriterProcess:
         except BaseException:
             link.close()
             raise
-        self._link = link
+        self._link, self.is_up = link, True
         return journal
 
     def send(self, request: Request, answered: Answered) -> None:
@@ -84,7 +81,7 @@ class WriterProcess:
     async def close(self) -> None:
         """Have it end, and wait for that."""
         if (link := self._link) is not None:
-            self._link = None
+            self._link, self.is_up = None, False
             link.close()
         await self._reap()
 
@@ -104,7 +101,7 @@ class WriterProcess:
 
     def _lost(self) -> None:
         if self._link is not None:
-            self._link = None
+            self._link, self.is_up = None, False
             self._died()
 
     async def _reap(self) -> None:

@@ -18,7 +18,7 @@ from storage import sqlite_writer
 from storage.durability import Durability
 from storage.sqlite_writer import EXECUTE, FETCH, NOT_SYNCED, SCRIPT, Failure, Opening
 from storage.statements import Statement
-from storage.work import Chain, Execute, Fetch, Follow, Notify, Script, Step, T, Together, Work
+from storage.work import Chain, Execute, Fetch, Follow, Lock, Notify, Script, Step, T, Together, Work
 from storage.writer_process import WriterProcess, error_of
 
 COMMIT, ROLLBACK = "COMMIT", "ROLLBACK"
@@ -26,13 +26,15 @@ COMMIT, ROLLBACK = "COMMIT", "ROLLBACK"
 
 def encode(step: Fetch | Execute | Script, statements: Mapping[str, Statement]) -> sqlite_writer.Step:
     """A step as the connection's side takes it."""
-    if isinstance(step, Script):
-        return SCRIPT, step.text, (), None, 0
-    values = statements[step.name].bind(step.values)
+    match step:
+        case Script():
+            return SCRIPT, step.text, (), None, 0
+        case Execute():
+            kind, at_least = EXECUTE, step.at_least
+        case _:
+            kind, at_least = FETCH, 0
     given = None if step.given is None else list(step.given)
-    if isinstance(step, Fetch):
-        return FETCH, step.name, values, given, 0
-    return EXECUTE, step.name, values, given, step.at_least
+    return kind, step.name, statements[step.name].bind(step.values), given, at_least
 
 
 class Transaction(Generic[T]):
@@ -52,37 +54,26 @@ class Transaction(Generic[T]):
 
     def advance(self, answers: Sequence[object]) -> sqlite_writer.Request:
         """The next steps, up to one whose answer is awaited, with the transaction's end if they are the last."""
-        steps: list[sqlite_writer.Step] = []
-        end = self._advance(self._for_work(answers), steps)
         begin, self._begin = self._begin, None
-        return begin, steps, end
-
-    def _advance(self, answer: object, steps: list[sqlite_writer.Step]) -> str | None:
-        self._awaited = None
+        steps: list[sqlite_writer.Step] = []
+        answer = answers[-1] if answers else None
         try:
-            while True:
-                step = self._work.send(answer)
+            while not self._take(self._work.send(answer), steps):
                 answer = None
-                self._take(step, steps)
-                if isinstance(step, Chain):
-                    self._awaited = len(step.steps)
-                    return COMMIT
-                if isinstance(step, Fetch | Together) or (isinstance(step, Execute) and step.answered):
-                    return None
-        except StopIteration as end:
-            self.result = end.value
-            return COMMIT
+            end = None if self._awaited is None else COMMIT
+        except StopIteration as done:
+            self.result, end = done.value, COMMIT
         except Exception as error:
-            self.error = error
+            self.error, end = error, ROLLBACK
             steps.clear()
-            return ROLLBACK
+        return begin, steps, end
 
     def finish(self, answers: Sequence[object]) -> None:
         """The end was answered."""
         if self._awaited is None:
             return
         try:
-            self._work.send(self._for_work(answers))
+            self._work.send(answers[-self._awaited :])
         except StopIteration as end:
             self.result = end.value
         except Exception as error:
@@ -103,27 +94,37 @@ class Transaction(Generic[T]):
         self._work.close()
         self.error = error
 
-    def _for_work(self, answers: Sequence[object]) -> object:
-        if self._awaited is not None:
-            return answers[-self._awaited :]
-        return answers[-1] if answers else None
+    def _take(self, step: Step, steps: list[sqlite_writer.Step]) -> bool:
+        """Whether its answer is awaited."""
+        match step:
+            case Execute():
+                steps.append(encode(step, self._statements))
+                return step.answered
+            case Notify():
+                self.notes += step.payloads
+                return False
+            case Fetch():
+                steps.append(encode(step, self._statements))
+            case Together():
+                steps += [encode(one, self._statements) for one in step.steps]
+            case Chain():
+                self._take_chain(step, steps)
+            case Script():
+                steps.append(encode(step, self._statements))
+                return False
+            case Lock():  # for several writers
+                return False
+        return True
 
-    def _take(self, step: Step, steps: list[sqlite_writer.Step]) -> None:
-        if isinstance(step, Fetch | Execute | Script):
-            steps.append(encode(step, self._statements))
-        elif isinstance(step, Together):
-            steps += [encode(one, self._statements) for one in step.steps]
-        elif isinstance(step, Chain):
-            first = len(steps)
-            for one in step.steps:
-                if isinstance(one, Follow):
-                    links = ([first + place for place in one.after], list(one.columns))
-                    steps.append((FETCH, one.name, (), links, 0))
-                else:
-                    steps.append(encode(one, self._statements))
-        elif isinstance(step, Notify):
-            self.notes += step.payloads
-        # locks are for several writers
+    def _take_chain(self, chain: Chain, steps: list[sqlite_writer.Step]) -> None:
+        self._awaited = len(chain.steps)
+        first = len(steps)
+        for one in chain.steps:
+            if isinstance(one, Follow):
+                links = ([first + place for place in one.after], list(one.columns))
+                steps.append((FETCH, one.name, (), links, 0))
+            else:
+                steps.append(encode(one, self._statements))
 
 
 class Writing:
