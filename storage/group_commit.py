@@ -124,10 +124,11 @@ def _answer(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
     for (_, future), outcome in zip(group, outcomes, strict=True):
         if future.done():  # nobody waits any more
             continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        match outcome:
+            case Exception():
+                future.set_exception(outcome)
+            case _:
+                future.set_result(outcome)
 
 
 def _refuse(group: Sequence[_Waiting], error: Exception) -> None:

@@ -17,6 +17,7 @@ from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.limit import Slots
 from relay.model.message import Message, Recipient
 from relay.model.queue_key import QueueKey
+from relay.model.quick import quick
 from relay.model.suppression import Suppression
 from storage.limiting import read_meter, take_slots
 from storage.rows import read_message, read_recipient
@@ -48,6 +49,7 @@ class Wanted:
     """Whether the queue's tenant has put any address on its list of suppressions."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """A delivery just leased, as the claim answers it."""
@@ -69,7 +71,6 @@ class _Taken:
     def fence(self) -> tuple[str, int, int]:
         return self.message, self.number, self.attempt
 
-    @property
     def place(self) -> tuple[bool, int, str, int]:
         """As the claim orders them."""
         return self.priority > 0, self.due + self.priority * AGEING, self.message, self.number
@@ -136,10 +137,7 @@ def _claims(
     next_due = {key: _by_our_clock(due, now, lease) for key, due, now in dues if due is not None}
     return [
         Claim(
-            tuple(
-                _lease(catch, place, known[one.message], recipients[one.key], suppressed.get(one.key, ()))
-                for place, one in _leased(catch)
-            ),
+            tuple([_lease(catch, place, one, known, recipients, suppressed) for place, one in _leased(catch)]),
             next_due.get(catch.want.queue_key),
             catch.blocked_until,
             catch.again,
@@ -158,25 +156,27 @@ def _leased(catch: _Catch) -> Sequence[tuple[int, _Taken]]:
 def _lease(
     catch: _Catch,
     place: int,
-    known: tuple[Message, bytes | None, int],
-    recipients: Sequence[Recipient],
-    suppressed: Suppressed,
+    one: _Taken,
+    known: Mapping[str, tuple[Message, bytes | None, int]],
+    recipients: Mapping[DeliveryKey, Sequence[Recipient]],
+    suppressed: Mapping[DeliveryKey, Suppressed],
 ) -> LeasedDelivery:
-    message, content, addressed = known
-    one, division = catch.line[place], catch.division
+    message, content, addressed = known[one.message]
+    key, division = one.key, catch.division
+    found = recipients[key]
     slots: tuple[Slots, ...] = division.granted.get(place, ()) if division else ()
     return LeasedDelivery(
         delivery_id(message.id, one.number),
         message,
         catch.want.queue_key,
         one.attempt,
-        tuple(recipients),
+        tuple(found),
         content,
         one.due,
         slots,
         division.over.get(place) if division else None,
-        whole=len(recipients) == addressed,
-        suppressed=suppressed,
+        whole=len(found) == addressed,
+        suppressed=suppressed.get(key, ()),
     )
 
 
@@ -218,7 +218,7 @@ def _claim_of(want: Wanted, count: int, lease: Values) -> Fetch:
 
 
 def _read_catch(want: Wanted, count: int, rows: Sequence[Row]) -> _Catch:
-    line = sorted((_Taken(*row) for row in rows), key=lambda one: one.place)
+    line = sorted([_Taken(*row) for row in rows], key=_Taken.place)
     return _Catch(want, line, drained=len(line) < count)
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import orjson
 
-from relay.model.delivery import NewMessage, Settlement
-from relay.model.message import MessageState, RecipientState, derive_state
+from relay.model.delivery import Attempt, NewMessage, Settlement
+from relay.model.message import Message, MessageState, RecipientState, derive_state
 from storage.notices import ready_notes, settled_notes
 from storage.rows import write_message, write_record, write_reply
 from storage.settling import SOURCES, write_settlement
@@ -26,14 +26,15 @@ _STATES = {state: derive_state(frozenset((state,))).value for state in Recipient
 
 def accepted_row(new: NewMessage) -> Row | None:
     """`rows:` of accept_ordinary; None: it must come in by the general way."""
-    message, recipients, events, content, delivery = new.message, new.recipients, new.events, new.content, new.delivery
-    if len(recipients) != 1 or len(events) != 1 or new.key is not None or message.client_id is not None:
-        return None
-    if message.state is not MessageState.OPEN:  # it has no delivery
-        return None
-    recipient, event = recipients[0], events[0]
+    match new:
+        case NewMessage(
+            message=Message(client_id=None, state=MessageState.OPEN), recipients=[recipient], events=[event], key=None
+        ):
+            content, delivery = new.content, new.delivery
+        case _:  # also where it has no delivery
+            return None
     return (
-        *write_message(message),
+        *write_message(new.message),
         content if isinstance(content, bytes) else None,
         recipient.address,
         recipient.state._value_,
@@ -48,18 +49,13 @@ def accepted_row(new: NewMessage) -> Row | None:
 
 def settled_row(settlement: Settlement) -> Row | None:
     """`rows:` of settle_ordinary; None: it must be settled by the general way."""
-    record = settlement.record
-    if (
-        not settlement.whole
-        or len(settlement.recipients) != 1
-        or len(settlement.events) != 1
-        or record is None
-        or settlement.slots
-        or settlement.parts
-        or settlement.suppressions
-    ):
-        return None
-    to, event = settlement.recipients[0], settlement.events[0]
+    match settlement:
+        case Settlement(
+            whole=True, recipients=[to], events=[event], record=Attempt() as record, slots=(), parts=(), suppressions=()
+        ):
+            pass
+        case _:
+            return None
     return (
         *write_settlement(settlement),
         to.state._value_,

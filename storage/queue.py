@@ -305,6 +305,12 @@ def _note(items: Iterable[int], answers: Sequence[Outcome], outcomes: list[Outco
 
 def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:
     """The limits under which something of a group takes, stamps or gives back a slot."""
-    keys = {slots.limit for item in settles if item.row is None for slots in item.settlement.slots}
-    keys |= {slots.limit for item in releases for delivery in item.deliveries for slots in delivery.slots}
-    return keys | {limit.key for item in claims for limit in item.wanted.limits}
+    keys: set[str] = set()
+    for settle in settles:
+        if settle.row is None:  # else it has none
+            keys |= {slots.limit for slots in settle.settlement.slots}
+    for release in releases:
+        keys |= {slots.limit for delivery in release.deliveries for slots in delivery.slots}
+    for claim in claims:
+        keys |= {limit.key for limit in claim.wanted.limits}
+    return keys

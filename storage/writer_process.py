@@ -136,11 +136,11 @@ class _Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         came = self._came
         came += data
-        at = 0
-        while len(came) - at >= LENGTH.size:
+        at, size = 0, len(came)
+        while size - at >= LENGTH.size:
             begin = at + LENGTH.size
             end = begin + LENGTH.unpack_from(came, at)[0]
-            if end > len(came):
+            if end > size:
                 break
             is_done, answer = marshal.loads(came[begin:end])  # noqa: S302 - from our own process
             at = end
