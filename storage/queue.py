@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -13,16 +13,16 @@ from relay.model.event import Event
 from relay.model.explanation import LimitStanding
 from relay.model.limit import Limits, Slots
 from relay.model.queue_key import QueueKey
-from storage import leasing, limiting, recovering, settling
-from storage.accepting import accept_messages
+from storage import leasing, limiting, recovering
 from storage.cache import Cache
+from storage.composing import Accepting, Claiming, Releasing, Settling, compose
 from storage.database import Database
 from storage.directory import RemoveContents
 from storage.group_commit import GroupCommit, Item, Outcome
-from storage.ordinary import accept_ordinary, accepted_row, settle_ordinary, settled_row
+from storage.ordinary import accepted_row, settled_row
 from storage.refusing import keep_refused
 from storage.windows import LENGTHS, Lengths, Limit
-from storage.work import Lock, Row, Values, Work, fetch, fetch_one
+from storage.work import Values, Work, fetch, fetch_one
 
 ReadyCallback = Callable[[str, int], None]
 """Told of a queue key with a delivery that became ready, and when it is due."""
@@ -32,30 +32,6 @@ SuppressedCallback = Callable[[str], None]
 """Told of a tenant on whose list of suppressions something was put."""
 HeldCallback = Callable[[Sequence[Event]], None]
 """Told of what was held because its holders died: the events."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Accept(Item[Accepted]):
-    new: NewMessage
-    row: Row | None
-    """Where it is ordinary."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Settle(Item[bool]):
-    settlement: Settlement
-    row: Row | None
-    """Where it is ordinary."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Release(Item[None]):
-    deliveries: Sequence[LeasedDelivery]
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim(Item[Claim]):
-    wanted: leasing.Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +84,10 @@ class Queue:
     def accept(self, new: NewMessage) -> asyncio.Future[Accepted]:
         """See MessageQueue."""
         row = accepted_row(new)
-        return asyncio.ensure_future(self._accept(new)) if row is None else self._group.put(_Accept(new, row))
+        return asyncio.ensure_future(self._accept(new)) if row is None else self._group.put(Accepting(new, row))
 
     async def _accept(self, new: NewMessage) -> Accepted:
-        accepted = await self._group.put(_Accept(new, None))
+        accepted = await self._group.put(Accepting(new, None))
         if accepted.replaces is not None:
             await self._remove_large([accepted.replaces])
         return accepted
@@ -124,7 +100,7 @@ class Queue:
         """See MessageQueue."""
         terms = await self._terms.get(queue_key)
         wanted = leasing.Wanted(queue_key, limit, terms.limits, terms.suspends, terms.suppresses)
-        return await self._group.put(_Claim(wanted), ahead=True)
+        return await self._group.put(Claiming(wanted), ahead=True)
 
     async def _look_up(self, queue_key: str) -> _Terms:
         tenant = QueueKey.parse(queue_key).tenant
@@ -145,10 +121,10 @@ class Queue:
     def settle(self, settlement: Settlement) -> Awaitable[bool]:
         """See MessageQueue."""
         row = settled_row(settlement)
-        return self._settle(settlement) if row is None else self._group.put(_Settle(settlement, row), ahead=True)
+        return self._settle(settlement) if row is None else self._group.put(Settling(settlement, row), ahead=True)
 
     async def _settle(self, settlement: Settlement) -> bool:
-        held = await self._group.put(_Settle(settlement, None), ahead=True)
+        held = await self._group.put(Settling(settlement, None), ahead=True)
         if not settlement.spent:
             self._tell_open(settlement.slots)
         if settlement.suppressions:
@@ -157,7 +133,7 @@ class Queue:
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """See MessageQueue."""
-        await self._group.put(_Release(deliveries), ahead=True)
+        await self._group.put(Releasing(deliveries), ahead=True)
         self._tell_open([slots for delivery in deliveries for slots in delivery.slots])
 
     def _tell_open(self, given_back: Sequence[Slots]) -> None:
@@ -225,92 +201,4 @@ class Queue:
         return {"holder": self.holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
 
     def _compose(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
-        """One work of a group. Locks of limits come first (storage.limiting), claims last: they see what was accepted and
-        given back with them."""
-        accepts, settles, releases, claims = _sort(items)
-        outcomes: list[Outcome] = [None] * len(items)
-        lease = self._lease_values()
-        if limit_keys := _limit_keys(settles.values(), releases.values(), claims.values()):
-            yield from limiting.begin(limit_keys)
-        if accepts:
-            yield from _accept(accepts, lease, outcomes, ordinary=not alone)
-        if settles:
-            yield from _settle(settles, lease, outcomes, ordinary=not alone)
-        if releases:
-            yield from settling.release([one for item in releases.values() for one in item.deliveries], lease)
-        if claims:
-            claimed = yield from leasing.claim([item.wanted for item in claims.values()], lease)
-            _note(claims, claimed, outcomes)
-        return outcomes
-
-
-def _sort(
-    items: Sequence[Item[object]],
-) -> tuple[dict[int, _Accept], dict[int, _Settle], dict[int, _Release], dict[int, _Claim]]:
-    """Each kind by itself, by its places."""
-    accepts: dict[int, _Accept] = {}
-    settles: dict[int, _Settle] = {}
-    releases: dict[int, _Release] = {}
-    claims: dict[int, _Claim] = {}
-    for at, item in enumerate(items):
-        match item:
-            case _Accept():
-                accepts[at] = item
-            case _Settle():
-                settles[at] = item
-            case _Claim():
-                claims[at] = item
-            case _Release():
-                releases[at] = item
-    return accepts, settles, releases, claims
-
-
-def _accept(items: Mapping[int, _Accept], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
-    """By one statement for all that are ordinary, if that is wanted; the others by the general way."""
-    others = items
-    if ordinary and (rows := [item.row for item in items.values() if item.row is not None]):
-        taken = [item.new for item in items.values() if item.row is not None]
-        yield from accept_ordinary(taken, rows, lease)
-        for at, item in items.items():
-            outcomes[at] = Accepted(item.new.message.id)
-        others = {at: item for at, item in items.items() if item.row is None}
-    if others:
-        accepted = yield from accept_messages([item.new for item in others.values()], lease)
-        _note(others, accepted, outcomes)
-
-
-def _settle(items: Mapping[int, _Settle], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
-    """The same of settlements."""
-    others = items
-    if ordinary and len({item.settlement.delivery for item in items.values()}) == len(items):
-        others = {at: item for at, item in items.items() if item.row is None}
-    if 0 < len(others) < len(items):  # two statements, each of which would lock its messages in order
-        yield Lock("lock_messages", sorted({(item.settlement.message,) for item in items.values()}))
-    if len(others) < len(items):
-        rows = [item.row for item in items.values() if item.row is not None]
-        taken = [item.settlement for item in items.values() if item.row is not None]
-        yield from settle_ordinary(taken, rows, lease)
-        for at in items:
-            outcomes[at] = True
-    if others:
-        settled = yield from settling.settle([item.settlement for item in others.values()], lease)
-        _note(others, settled, outcomes)
-
-
-def _note(items: Iterable[int], answers: Sequence[Outcome], outcomes: list[Outcome]) -> None:
-    """The answers to items, by their places."""
-    for at, answer in zip(items, answers, strict=True):
-        outcomes[at] = answer
-
-
-def _limit_keys(settles: Iterable[_Settle], releases: Iterable[_Release], claims: Iterable[_Claim]) -> set[str]:
-    """The limits under which something of a group takes, stamps or gives back a slot."""
-    keys: set[str] = set()
-    for settle in settles:
-        if settle.row is None:  # else it has none
-            keys |= {slots.limit for slots in settle.settlement.slots}
-    for release in releases:
-        keys |= {slots.limit for delivery in release.deliveries for slots in delivery.slots}
-    for claim in claims:
-        keys |= {limit.key for limit in claim.wanted.limits}
-    return keys
+        return compose(items, self._lease_values(), ordinary=not alone)

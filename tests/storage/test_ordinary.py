@@ -13,8 +13,8 @@ from relay.clock import MINUTE
 from relay.model.delivery import NewMessage, Settlement
 from relay.model.message import DeliveryState, MessageState, Priority, RecipientState
 from storage import Store
+from storage.composing import Accepting, Settling
 from storage.ordinary import accepted_row, settled_row
-from storage.queue import _Accept, _Settle
 from storage.settling import IllegalTransition
 from storage.work import Step, Work
 from tests.storage.mail import CLOCK, leased, mail, settled
@@ -75,7 +75,7 @@ async def dump(store: Store, message: str) -> dict[str, list[dict[str, Any]]]:
 def one_by_one(store: Store, *items: NewMessage | Settlement) -> Any:
     """The general way, as a group's members go that has failed."""
     queue: Any = store.queue
-    wrapped = [_Accept(each, None) if isinstance(each, NewMessage) else _Settle(each, None) for each in items]
+    wrapped = [Accepting(each, None) if isinstance(each, NewMessage) else Settling(each, None) for each in items]
     return store._database.write(queue._compose(wrapped, alone=True))
 
 
