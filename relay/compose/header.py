@@ -10,7 +10,7 @@ import re
 from base64 import b64encode
 from binascii import Error as BadBase64
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Iterable
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from relay.model.content import Mailbox
@@ -51,10 +51,11 @@ def _decode(encoding: str, text: str) -> str:
 
 def unstructured(name: str, text: str) -> str:
     """A field of plain text such as Subject: the reader sees exactly `text`, blanks at its ends aside."""
-    text = check_value(text).replace("\t", " ").strip(" ")
+    text = _spaced(check_value(text))
     if text.isascii() and "=?" not in text:
-        if len(name) + len(text) + 2 <= FOLD:
-            return f"{name}: {text}\r\n"
+        line = f"{name}: {text}"
+        if len(line) <= FOLD:
+            return line + "\r\n"
         if "  " not in text and max(map(len, text.split(" "))) < FOLD:
             return _fold(name, text.split(" "))
     return _fold(name, encoded_words(text))
@@ -62,15 +63,23 @@ def unstructured(name: str, text: str) -> str:
 
 def as_given(name: str, value: str) -> str:
     """A field whose syntax is its author's (List-Unsubscribe and the like): folded at blanks, encoded only if it must."""
-    value = check_value(value).replace("\t", " ").strip(" ")
+    value = _spaced(check_value(value))
     words = value.split(" ")
     if not value.isascii() or max(map(len, words)) > MAX_LINE:
         return _fold(name, encoded_words(value))
     return _fold(name, words)
 
 
-def address_list(name: str, mailboxes: Iterable[Mailbox]) -> str:
+def _spaced(text: str) -> str:
+    if "\t" in text:
+        text = text.replace("\t", " ")
+    return text.strip(" ")
+
+
+def address_list(name: str, mailboxes: Sequence[Mailbox]) -> str:
     """From, To, Cc, Reply-To: each mailbox with its name, folded between mailboxes and inside long names."""
+    if len(mailboxes) == 1 and not mailboxes[0].name:  # an address by itself fits beside any name
+        return f"{name}: {mailboxes[0].address}\r\n"
     words: list[str] = []
     for mailbox in mailboxes:
         if words:
@@ -103,20 +112,19 @@ def parameter(name: str, value: str) -> list[str]:
 
 def encoded_words(text: str) -> list[str]:
     """The text in encoded words of whole characters; blanks between them are not shown to the reader."""
+    octets = text.encode("utf-8")
     words: list[str] = []
-    part = bytearray()
-    for character in text:
-        octets = character.encode("utf-8")
-        if len(part) + len(octets) > _WORD_OCTETS:
-            words.append(_encoded_word(part))
-            part.clear()
-        part += octets
-    if part:
-        words.append(_encoded_word(part))
+    start = 0
+    while start < len(octets):
+        end = start + _WORD_OCTETS
+        while octets[end : end + 1] and octets[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        words.append(_encoded_word(octets[start:end]))
+        start = end
     return words
 
 
-def _encoded_word(octets: bytes | bytearray) -> str:
+def _encoded_word(octets: bytes) -> str:
     return f"=?utf-8?b?{b64encode(octets).decode('ascii')}?="
 
 
@@ -138,6 +146,10 @@ def _quoted(text: str) -> str:
 
 def _fold(name: str, words: list[str]) -> str:
     """One field, folded before a word that would not fit. A line is never of blanks alone: empty words join the next."""
+    if words[-1]:
+        line = f"{name}: {' '.join(words)}"
+        if len(line) <= FOLD:
+            return line + "\r\n"
     line = f"{name}:"
     room = MAX_LINE  # the first word stays beside the name wherever the hard limit allows it
     lines: list[str] = []

@@ -28,14 +28,13 @@ def compose(draft: Draft) -> bytes:
 def write(draft: Draft) -> Iterator[bytes]:
     """The message in pieces of bounded size, so that large attachments neither fill memory nor hold up the event loop."""
     header = _header(draft)
-    inline, attached = _sort_attachments(draft)
-    if not inline and not attached and (draft.text is None or draft.html is None):
+    if not draft.attachments and (draft.text is None or draft.html is None):
         only, body = _text("plain", draft.text) if draft.html is None else _text("html", draft.html)
-        yield header + only.encode("ascii") + b"\r\n" + body
+        yield f"{header}{only}\r\n".encode() + body
         return
-    root = _structure(draft, inline, attached)
+    root = _structure(draft, *_sort_attachments(draft))
     fields, pieces = root.write()
-    lead = header + fields + b"\r\n"
+    lead = header.encode("utf-8") + fields + b"\r\n"
     for piece in pieces:
         if lead and len(lead) + len(piece) < _PIECE:
             lead += piece
@@ -48,19 +47,18 @@ def write(draft: Draft) -> Iterator[bytes]:
         yield lead
 
 
-def _header(draft: Draft) -> bytes:
-    lines = [address_list("From", (draft.author,))]
+def _header(draft: Draft) -> str:
+    header = address_list("From", (draft.author,))
     for name, mailboxes in (("To", draft.to), ("Cc", draft.cc), ("Reply-To", draft.reply_to)):
         if mailboxes:
-            lines.append(address_list(name, mailboxes))
+            header += address_list(name, mailboxes)
     if draft.subject:
-        lines.append(unstructured("Subject", draft.subject))
+        header += unstructured("Subject", draft.subject)
     for name, value in draft.headers:
         if not HEADER_NAME.fullmatch(name):
             raise ValueError("header field names are 1 to 64 of A-Z, a-z, 0-9 and '-'")
-        lines.append(as_given(name, value))
-    lines.append("MIME-Version: 1.0\r\n")
-    return "".join(lines).encode("utf-8")
+        header += as_given(name, value)
+    return header + "MIME-Version: 1.0\r\n"
 
 
 def _text(subtype: str, text: str | None) -> tuple[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.model.address import Address
+from relay.model.quick import quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Attachment:
     inline: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A message in parts. Blind copies are in no field here: they are recipients of the envelope alone."""
