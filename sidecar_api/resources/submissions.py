@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from relay.intake.submission import Principal, Submission, Trace
 from relay.model.content import Draft
 from relay.model.control import Controls
 from relay.model.envelope import Envelope
-from relay.model.message import RecipientState, Source, derive_state
+from relay.model.message import MessageState, RecipientState, Source, derive_state
 from sidecar_api.auth import tenant_to_send_for
 from sidecar_api.call import Call, answer
 from sidecar_api.schemas import views
@@ -76,12 +76,12 @@ async def submitted(
             pass
     suppressed = accepted.suppressed
     states = [RecipientState.SUPPRESSED if a in suppressed else RecipientState.QUEUED for a in envelope.recipients]
-    out = views.SubmittedOut(
-        id=accepted.id,
-        client_id=client_id,
-        state=derive_state(frozenset(states)),
-        recipients=[views.RecipientState(address=a, state=s) for a, s in zip(envelope.recipients, states, strict=True)],
-    )
+    out: views.SubmittedOut = {
+        "id": accepted.id,
+        "client_id": client_id,
+        "state": derive_state(frozenset(states)) if suppressed else MessageState.OPEN,
+        "recipients": [{"address": a, "state": s} for a, s in zip(envelope.recipients, states, strict=True)],
+    }
     if accepted.replaces is not None:
         out["replaces"] = accepted.replaces
     return out
@@ -117,7 +117,7 @@ async def accept(
     return await submitted(call, principal.tenant, accepted, envelope, message.client_id), accepted.replayed
 
 
-async def hand_in(
+def hand_in(
     call: Call,
     principal: Principal,
     trace: Trace,
@@ -125,7 +125,7 @@ async def hand_in(
     envelope: Envelope,
     controls: Controls,
     digest: str | None = None,
-) -> Accepted:
+) -> Awaitable[Accepted]:
     """To intake, in parts."""
     submission = Submission(
         source=Source.REST,
@@ -136,4 +136,4 @@ async def hand_in(
         controls=controls,
         digest=digest,
     )
-    return await call.services.intake.accept(submission)
+    return call.services.intake.accept(submission)

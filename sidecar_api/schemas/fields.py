@@ -91,12 +91,14 @@ def _from_text(reader: Callable[[str], Any]) -> Callable[[object], Any]:
 
 
 def _mailbox(value: object) -> Mailbox:
+    if isinstance(value, str):
+        return parse_mailbox(value)
     if isinstance(value, dict):
         unknown = value.keys() - {"address", "name"}
         if unknown or "address" not in value:
             raise ValueError('must be a string, or an object of "address" and "name"')
         return Mailbox(parse_address(_text(value["address"]), utf8=True), check_name(_text(value.get("name") or "")))
-    return parse_mailbox(_text(value))
+    raise ValueError("must be a string")
 
 
 def _sender(value: object) -> Address:

@@ -140,13 +140,10 @@ class MessageIn(ContentIn):
             subject=self.subject,
             text=self.text,
             html=self.html,
-            headers=tuple([(name, value) for name, values in self.headers.items() for value in values]),
-            attachments=tuple(
-                [
-                    Attachment(one.filename, one.content, one.content_type, one.content_id, one.inline)
-                    for one in self.attachments
-                ]
-            ),
+            headers=tuple([(name, value) for name, values in self.headers.items() for value in values])
+            if self.headers
+            else (),
+            attachments=tuple(map(_attachment, self.attachments)),
         )
 
     def envelope(self) -> Envelope:
@@ -171,6 +168,10 @@ class MessageIn(ContentIn):
             tags=tuple(self.tags or defaults.tags or ()),
             metadata=self.metadata or defaults.metadata,
         )
+
+
+def _attachment(given: AttachmentIn) -> Attachment:
+    return Attachment(given.filename, given.content, given.content_type, given.content_id, given.inline)
 
 
 NO_DEFAULTS = Defaults()
