@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aiohttp import web
 from prometheus_client import generate_latest
 
 from relay import __version__
@@ -57,7 +56,7 @@ from relay.model.instance import Door, Standing
 from relay.model.tenant import Account
 from relay.workers.team import Team
 from relay.workers.worker import Worker
-from sidecar_api.app import make_app
+from sidecar_api.app import App
 from sidecar_api.services import Services
 from sidecar_api.streams import StreamTerms
 from storage import Store, Terms, open_store
@@ -200,7 +199,7 @@ class Relay:
             settings=IntakeSettings(self.config.hostname, smtp.header_prefix, smtp.max_size, smtp.max_recipients),
         )
 
-    def api(self) -> web.Application:
+    def api(self) -> App:
         """The REST door as an application, to be served on any socket."""
         services = Services(
             intake=self.intake,
@@ -232,7 +231,7 @@ class Relay:
             cors_origins=frozenset(self.config.api.cors_origins),
             genro_mail_proxy=self.config.api.genro_mail_proxy,
         )
-        return make_app(services)
+        return App(services)
 
     async def figures(self) -> bytes:
         """The metrics of this process, as Prometheus reads them."""

@@ -53,7 +53,7 @@ def _tenant_of(route: Route, call: Call) -> str | None:
     if call.caller.tenant is not None:
         return call.caller.tenant
     if route.path.startswith(_OF_TENANTS):
-        return call.request.match_info["id"]
+        return call.parts["id"]
     said = (getattr(part, name, None) for part in (call.query, call.body) for name in ("tenant", "tenant_id"))
     named = next(filter(None, said), None)
     return named if isinstance(named, str) and named != "*" else None

@@ -6,7 +6,6 @@ the socket's mode is 0600, so the file system has asked already.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +16,7 @@ from aiohttp import web
 from relay.clock import Clock
 from relay.contracts import Directory
 from relay.errors import Invalid, NotFound, Violation
+from relay.model.quick import quick
 from relay.model.tenant import DEFAULT_TENANT, IDENTIFIER, INSTANCE, Scope
 from relay.secrets import token_hash
 from sidecar_api.dialect import Dialect
@@ -30,34 +30,24 @@ MAX_TOKEN = 256
 class Access(Enum):
     """Who may call a route."""
 
-    PUBLIC = "public"
-    METRICS = "metrics"  # open to loopback, else any valid token
-    SEND = "send"
-    READ = "read"
-    MANAGE = "manage"
-    ADMIN_READ = "admin_read"
-    ADMIN = "admin"
+    PUBLIC = "public", None
+    METRICS = "metrics", None  # open to loopback, else any valid token
+    SEND = "send", Scope.SEND
+    READ = "read", Scope.READ
+    MANAGE = "manage", Scope.MANAGE
+    ADMIN_READ = "admin_read", Scope.READ
+    ADMIN = "admin", Scope.MANAGE
 
-    @property
-    def scope(self) -> Scope | None:
+    def __init__(self, word: str, scope: Scope | None) -> None:
+        self.word = word
+        """As the description says it."""
+        self.scope = scope
         """The scope a token must have."""
-        return _SCOPES.get(self)
-
-    @property
-    def is_admin(self) -> bool:
+        self.is_admin = word.startswith("admin")
         """Whether an admin's token is needed."""
-        return self in {Access.ADMIN_READ, Access.ADMIN}
 
 
-_SCOPES = {
-    Access.SEND: Scope.SEND,
-    Access.READ: Scope.READ,
-    Access.MANAGE: Scope.MANAGE,
-    Access.ADMIN_READ: Scope.READ,
-    Access.ADMIN: Scope.MANAGE,
-}
-
-
+@quick
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`tenant` None is an admin. `name` is the token's id, or `local` for the Unix socket: for the log."""
@@ -74,11 +64,13 @@ class Caller:
     @property
     def has_token(self) -> bool:
         """Whether it is neither anonymous nor the Unix socket."""
-        return self is not ANONYMOUS and self is not LOCAL
+        return self is not ANONYMOUS and self is not LOCAL and self is not UNKNOWN
 
 
 LOCAL = Caller("local", None, frozenset(Scope))
 ANONYMOUS = Caller("anonymous", "", frozenset())
+UNKNOWN = Caller("-", "", frozenset())
+"""Who has not been asked, or did not tell."""
 
 
 async def authenticate(
@@ -113,11 +105,12 @@ async def _bearer(request: web.Request, directory: Directory, clock: Clock, dial
     # One way through for every bad token: hash, look up, one answer.
     token = await directory.token(token_hash((secret or "")[:MAX_TOKEN]))
     usable = len(given) == 1 and secret is not None and len(secret) <= MAX_TOKEN
-    if token is None or not usable or (token.expires_at is not None and token.expires_at <= clock.now()):
+    now = clock.now()
+    if token is None or not usable or (token.expires_at is not None and token.expires_at <= now):
         raise unauthorized(dialect, "bad_token", "this token is not known, or has expired or been revoked")
     if token.networks and not _stands_in(request, token.networks):
         raise ProblemError(403, "wrong_network", "this token may not be used from this address")
-    directory.token_used(token.id, clock.now())
+    directory.token_used(token.id, now)
     return Caller(token.id, token.tenant, token.scopes)
 
 
@@ -131,12 +124,6 @@ def unauthorized(dialect: Dialect, code: str, detail: str) -> ProblemError:
     """401, with the challenge that HTTP asks for."""
     challenge = f'{dialect.challenge} realm="stagepost"' + (', error="invalid_token"' if code == "bad_token" else "")
     return ProblemError(401, code, detail, {"WWW-Authenticate": challenge})
-
-
-def is_local(request: web.Request) -> bool:
-    """Whether the request came over the Unix socket."""
-    connection = None if request.transport is None else request.transport.get_extra_info("socket")
-    return connection is not None and connection.family == socket.AF_UNIX
 
 
 def _from_loopback(request: web.Request) -> bool:

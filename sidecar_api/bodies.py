@@ -78,6 +78,8 @@ class BodyMemory:
 
 def check_json(request: web.Request, media_types: Sequence[str]) -> None:
     """ProblemError 415 unless the body is declared as JSON in UTF-8, of one of these media types."""
+    if request.headers.get(hdrs.CONTENT_TYPE) in media_types:  # as nearly all say it
+        return
     if request.content_type not in media_types or (request.charset or "utf-8").lower() not in {"utf-8", "us-ascii"}:
         raise unsupported(" or ".join(media_types))
 
@@ -146,8 +148,6 @@ def _detail(error: ErrorDetails) -> str:
 
 def read_query(given: MultiMapping[str], kind: type[_Model], reading: Reading) -> _Model:
     """The query parameters; a repeated one is a list. Invalid with `?name` for every fault."""
-    if not given and not any(member.is_required() for member in kind.model_fields.values()):
-        return _nothing_asked(kind)
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in values:
@@ -163,17 +163,9 @@ def read_query(given: MultiMapping[str], kind: type[_Model], reading: Reading) -
         raise Invalid(*(Violation(f"?{e['loc'][0] if e['loc'] else ''}", _detail(e)) for e in errors)) from None
 
 
-_NOTHING: dict[type[BaseModel], BaseModel] = {}
-
-
-def _nothing_asked(kind: type[_Model]) -> _Model:
-    """The query that says nothing, made once."""
-    if kind not in _NOTHING:
-        _NOTHING[kind] = kind.model_validate({})
-    found = _NOTHING[kind]
-    if not isinstance(found, kind):
-        raise TypeError(f"{kind.__name__} validates to something else")
-    return found
+def nothing_asked(kind: type[_Model]) -> _Model | None:
+    """The query that says nothing; None where something must be said."""
+    return None if any(member.is_required() for member in kind.model_fields.values()) else kind.model_validate({})
 
 
 def digest_of(octets: bytes) -> str:

@@ -122,9 +122,12 @@ async def read_all(body: Pieces, largest: int) -> bytes:
 
 def compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Have an answer sent compressed, where that is asked for and worth it. To be called before `prepare`."""
-    if not response.content_type.startswith(_COMPRESSIBLE) or response.content_type == "text/event-stream":
-        return
-    if isinstance(response, web.Response) and (not isinstance(response.body, bytes) or len(response.body) < WORTHWHILE):
+    if isinstance(response, web.Response):
+        body = response.body
+        if not isinstance(body, bytes) or len(body) < WORTHWHILE:
+            return
+    content_type = response.content_type
+    if not content_type.startswith(_COMPRESSIBLE) or content_type == "text/event-stream":
         return
     response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
     if hdrs.CONTENT_ENCODING in response.headers or not takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):

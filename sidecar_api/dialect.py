@@ -9,20 +9,17 @@ from enum import Enum
 class Dialect(Enum):
     """Of a row of the route table."""
 
-    OURS = "ours"
-    """`Authorization: Bearer`, problem+json."""
-    GENRO = "genro"
-    """`X-API-Token`, `{"detail": …}` (`sidecar_api.genro`)."""
+    OURS = "ours", "Authorization", "Bearer"
+    """problem+json."""
+    GENRO = "genro", "X-API-Token", "X-API-Token"
+    """`{"detail": …}` (`sidecar_api.genro`)."""
 
-    @property
-    def header(self) -> str:
+    def __init__(self, word: str, header: str, challenge: str) -> None:
+        self.word = word
+        self.header = header
         """The header field with the token."""
-        return "Authorization" if self is Dialect.OURS else "X-API-Token"
-
-    @property
-    def challenge(self) -> str:
+        self.challenge = challenge
         """The scheme that a 401 asks for."""
-        return "Bearer" if self is Dialect.OURS else "X-API-Token"
 
     def secret_in(self, value: str) -> str | None:
         """The token in that field; None where it is no token's."""

@@ -69,12 +69,9 @@ class Description:
         return render(self.document).encode()
 
 
-DESCRIPTION = web.AppKey("description", Description)
-
-
 async def show_openapi(call: Call) -> web.Response:
     """GET /openapi.json."""
-    return web.Response(body=call.request.app[DESCRIPTION].octets, content_type=JSON)
+    return web.Response(body=call.shared.description.octets, content_type=JSON)
 
 
 def describe(groups: Sequence[Group], version: str) -> Json:
@@ -122,7 +119,7 @@ def _operation(route: Route, tag: str, shapes: Mapping[type, Json]) -> Json:
         "summary": route.summary,
         "tags": [tag],
         "security": _security(route),
-        "x-access": route.access.value,
+        "x-access": route.access.word,
         "parameters": [
             *(path_parameter(name) for name in _PART.findall(route.path)),
             *_query_parameters(route.query),

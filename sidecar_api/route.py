@@ -94,7 +94,7 @@ class Route:
     def name(self) -> str:
         """The handler's name: the operation's id."""
         name = str(getattr(self.handler, "__name__", self.path))
-        return name if self.dialect is Dialect.OURS else f"{self.dialect.value}_{name}"
+        return name if self.dialect is Dialect.OURS else f"{self.dialect.word}_{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aiohttp import web
-
 from relay.clock import Clock
 from relay.contracts import (
     Accepted,
@@ -88,6 +86,3 @@ class Services:
     """Whose pages may call from a browser; `*` is any."""
     genro_mail_proxy: bool = True
     """Whether the paths of genro-mail-proxy are served."""
-
-
-SERVICES = web.AppKey("services", Services)

@@ -11,13 +11,15 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from sidecar_api.problems import MEDIA_TYPE, RETRY_AFTER, UNEXPECTED, Problem, of_status
@@ -47,7 +49,7 @@ class Patience:
 class Connection(RequestHandler):
     """One connection, and the watch over it."""
 
-    __slots__ = ("_began", "_body_of", "_patience", "_received", "_seen", "_unsent", "_watch", "when_lost")
+    __slots__ = ("_began", "_body_of", "_patience", "_seen", "_unsent", "_watch", "is_local", "when_lost")
 
     def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
@@ -55,14 +57,16 @@ class Connection(RequestHandler):
         self._watch: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._body_of: object = None
-        self._received = 0
         self._seen = 0
         self._unsent = 0
+        self.is_local = False
+        """Over the Unix socket."""
         self.when_lost: Callable[[], None] | None = None
         """Told that the client has gone: for an answer that has nothing to send."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.is_local = _is_unix(transport)
         self._began = self._loop.time()
         self._watch = self._loop.call_later(self._patience.look, self._look)
 
@@ -73,10 +77,6 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         if self.when_lost is not None:
             self.when_lost()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        super().data_received(data)
 
     def _look(self) -> None:
         """Close what does not get on; else look again later."""
@@ -91,12 +91,13 @@ class Connection(RequestHandler):
 
     def _is_stalled(self, now: float) -> bool:
         patience, request = self._patience, self._current_request
-        progress, self._seen = self._received - self._seen, self._received
         if request is None:
             # Between requests aiohttp's own timer closes the connection, the first request aside.
             return self._request_count == 0 and now - self._began >= patience.request
         if request is not self._body_of:
-            self._body_of, self._began = request, now
+            self._body_of, self._began, self._seen = request, now, 0
+        received = request.content.total_bytes
+        progress, self._seen = received - self._seen, received
         if self.writing_paused and self.transport is not None:
             unsent = self.transport.get_write_buffer_size()
             if unsent != self._unsent:
@@ -126,6 +127,17 @@ class Connection(RequestHandler):
         return response
 
 
+def _is_unix(transport: asyncio.BaseTransport) -> bool:
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family == socket.AF_UNIX
+
+
+def is_local(request: web.BaseRequest) -> bool:
+    """Whether the request came over the Unix socket."""
+    connection = request.protocol
+    return isinstance(connection, Connection) and connection.is_local
+
+
 class _Doorstep(asyncio.Protocol):
     """Where a connection stands when there are many: one over the network is told so, the command line still comes in."""
 
@@ -134,8 +146,7 @@ class _Doorstep(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
-        sock = stream.get_extra_info("socket")
-        if sock is not None and sock.family == socket.AF_UNIX:
+        if _is_unix(stream):
             connection = self._server.connection()
             stream.set_protocol(connection)
             connection.connection_made(stream)
@@ -149,8 +160,15 @@ class _Doorstep(asyncio.Protocol):
 class _Server(web.Server):
     """Makes a connection for each client, while there is room."""
 
-    def __init__(self, *args: Any, patience: Patience, max_connections: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        *,
+        patience: Patience,
+        max_connections: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(answer, request_factory=self._request, **kwargs)  # type: ignore[arg-type]  # it makes no others
         self.patience = patience
         self._max_connections = max_connections
 
@@ -161,35 +179,42 @@ class _Server(web.Server):
         """For one client more."""
         return Connection(self, loop=self._loop, **self._kwargs)
 
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.Request:
+        return web.Request(message, payload, protocol, writer, task, self._loop)
 
-class _Runner(web.AppRunner):
-    """Starts and stops the application, with connections of ours."""
 
-    def __init__(
-        self, app: web.Application, *, patience: Patience, max_connections: int, shutdown_timeout: float
-    ) -> None:
-        super().__init__(app, access_log=None, keepalive_timeout=patience.idle, shutdown_timeout=shutdown_timeout)
-        self._patience = patience
-        self._max_connections = max_connections
+class Answering(Protocol):
+    """An application."""
 
-    async def _make_server(self) -> web.Server:
-        await super()._make_server()  # starts and freezes the application
-        return _Server(
-            self.app._handle,  # noqa: SLF001  # the only way to a server class of ours
-            request_factory=self.app._make_request,  # noqa: SLF001
-            patience=self._patience,
-            max_connections=self._max_connections,
-            auto_decompress=False,  # sidecar_api.coding does it, bounded
-            access_log=None,
-            keepalive_timeout=self._patience.idle,
-            logger=log,
-        )
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The answer to a request, whatever becomes of it."""
+
+    def close(self) -> None:
+        """The relay stops: answers that would not end by themselves are to end."""
+
+
+class _Runner(web.ServerRunner):
+    """Starts and stops the server of an application."""
+
+    def __init__(self, app: Answering, server: _Server, *, shutdown_timeout: float) -> None:
+        super().__init__(server, shutdown_timeout=shutdown_timeout)
+        self._app = app
+
+    async def shutdown(self) -> None:
+        self._app.close()
 
 
 class Site:
     """The application where it is served."""
 
-    def __init__(self, runner: web.AppRunner, socket_path: Path | None) -> None:
+    def __init__(self, runner: _Runner, socket_path: Path | None) -> None:
         self._runner = runner
         self._socket_path = socket_path
 
@@ -206,7 +231,7 @@ class Site:
 
 
 async def start_site(
-    app: web.Application,
+    app: Answering,
     *,
     sockets: Sequence[socket.socket] = (),
     unix_path: Path | None = None,
@@ -220,7 +245,16 @@ async def start_site(
 
     OSError where the path is in use by a running relay, or cannot be made.
     """
-    runner = _Runner(app, patience=patience, max_connections=max_connections, shutdown_timeout=shutdown_timeout)
+    server = _Server(
+        app.answer,
+        patience=patience,
+        max_connections=max_connections,
+        auto_decompress=False,  # sidecar_api.coding does it, bounded
+        access_log=None,
+        keepalive_timeout=patience.idle,
+        logger=log,
+    )
+    runner = _Runner(app, server, shutdown_timeout=shutdown_timeout)
     await runner.setup()
     try:
         if unix_path is not None:

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from relay.clock import MILLISECOND, SECOND
 from sidecar_api.auth import Caller
 from sidecar_api.problems import ProblemError
@@ -68,6 +66,3 @@ class Streams:
         self.closing = True
         for wake in self._open:
             wake.set()
-
-
-STREAMS = web.AppKey("streams", Streams)

@@ -28,7 +28,7 @@ async def tenant_of(call: Call, named: str | None, place: str = "?tenant_id") ->
 
 async def tenant_in_path(call: Call) -> str:
     """The one that the path names."""
-    named = call.request.match_info["id"]
+    named = call.parts["id"]
     if call.caller.tenant is not None and not IDENTIFIER.fullmatch(named):
         raise _not_yours()
     return await tenant_of(call, named)

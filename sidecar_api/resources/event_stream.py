@@ -28,7 +28,7 @@ from sidecar_api.route import EVENT_STREAM
 from sidecar_api.schemas.events import feed_event_out
 from sidecar_api.schemas.queries import LATEST, EventStreamQuery
 from sidecar_api.site import Connection
-from sidecar_api.streams import STREAMS, Streams
+from sidecar_api.streams import Streams
 
 LAST_EVENT_ID = "Last-Event-ID"
 PAGE = 100
@@ -48,7 +48,7 @@ async def stream_events(call: Call) -> web.StreamResponse:
         message=None if query.message is None else QueueId(query.message),
         after=after,
     )
-    streams = call.request.app[STREAMS]
+    streams = call.shared.streams
     with streams.enter(call.caller) as wake, services.feed.watch(wake):
         return await _Stream(call, streams, wake, wanted, query.limit).run()
 
@@ -87,6 +87,7 @@ class _Stream:
         if isinstance(connection, Connection):
             connection.when_lost = self._wake.set
         try:
+            self._call.dress(self._response)
             await self._response.prepare(self._call.request)
             await self._write(f"retry: {self._terms.retry // MILLISECOND}\nid: {self._told}\n\n".encode())
             with contextlib.suppress(StoreUnavailable):  # it comes again, and is told so

@@ -85,7 +85,7 @@ async def submit_raw(call: Call) -> web.Response:
     services.intake.check_admission()
     if (request.content_length or 0) > services.intake.max_size:
         raise Rejected(Refusal.TOO_BIG, str(services.intake.max_size))
-    content = Content(request.content if call.content is None else call.content)
+    content = Content(call.content)
     fields, rest = await read_header(content)
     envelope, fields = _envelope(query, fields)
     content.put_back(rest)

@@ -8,7 +8,6 @@ from importlib.resources import files
 from aiohttp import web
 
 from sidecar_api.call import Call
-from sidecar_api.openapi import DESCRIPTION
 
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -20,7 +19,7 @@ _ASSETS = files("sidecar_api.reference")
 async def show_docs(call: Call) -> web.Response:
     """GET /docs."""
     return web.Response(
-        body=call.request.app[DESCRIPTION].page,
+        body=call.shared.description.page,
         content_type="text/html",
         charset="utf-8",
         headers={"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},

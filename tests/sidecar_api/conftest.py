@@ -22,7 +22,7 @@ from relay.model.instance import Door as Listening
 from relay.model.instance import Standing
 from relay.model.tenant import Account, AccountKind, Credential, Scope, Tenant, Token
 from relay.secrets import hash_generated, token_hash
-from sidecar_api.app import make_app
+from sidecar_api.app import App
 from sidecar_api.services import Services
 from sidecar_api.site import Site, start_site
 from tests.sidecar_api.memory import (
@@ -190,7 +190,7 @@ async def open_door(adapt: Callable[[Services], Services] = lambda services: ser
     """A door that is given what `adapt` makes of the services."""
     archive, directory, ill = Archive(), filled_directory(), dict[str, str]()
     intake = RecordingIntake(archive)
-    app = make_app(adapt(services_of(intake, archive, directory, ill, max_body=2_000_000)))
+    app = App(adapt(services_of(intake, archive, directory, ill, max_body=2_000_000)))
     with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
         path = Path(folder) / "api.sock"
         site: Site = await start_site(app, sockets=[listening()], unix_path=path, shutdown_timeout=1)

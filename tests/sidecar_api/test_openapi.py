@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sidecar_api import routes
-from sidecar_api.app import make_app
+from sidecar_api.app import App
 from sidecar_api.auth import Access
 from sidecar_api.openapi import describe
 from sidecar_api.routes import GROUPS, OURS, ROUTES
@@ -20,7 +20,7 @@ from tests.sidecar_api.memory import Archive, RecordingIntake
 
 def served() -> set[tuple[str, str]]:
     archive = Archive()
-    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+    app = App(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
     return {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
 
 

@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from sidecar_api.app import make_app
+from sidecar_api.app import App
 from sidecar_api.bodies import BodyMemory
 from sidecar_api.site import Patience, Site, start_site
 from tests.sidecar_api.conftest import Door, filled_directory, listening, services_of
@@ -27,7 +26,7 @@ HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-all\r\
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     archive = Archive()
-    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1_000_000))
+    app = App(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1_000_000))
     one = await start_site(app, sockets=[listening()], patience=BRIEF, shutdown_timeout=1)
     yield one
     await one.stop()
@@ -76,7 +75,7 @@ async def test_a_kept_connection_serves_on_after_that_time(site: Site) -> None:
 
 async def test_beyond_its_connections_it_says_so_and_the_command_line_still_comes_in() -> None:
     archive = Archive()
-    app = make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+    app = App(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as bound:
         bound.setblocking(False)
         path = Path(folder) / "api.sock"
@@ -124,8 +123,8 @@ async def test_stopping_closes_idle_connections(site: Site) -> None:
 async def test_a_socket_left_behind_is_replaced_and_one_in_use_is_not() -> None:
     archive = Archive()
 
-    def app() -> web.Application:
-        return make_app(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
+    def app() -> App:
+        return App(services_of(RecordingIntake(archive), archive, filled_directory(), {}, 1000))
 
     with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
         path = Path(folder) / "api.sock"

@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from relay.clock import Clock
 from relay.model.instance import Standing
 from relay.model.tenant import AccountKind
-from sidecar_api.app import make_app
+from sidecar_api.app import App
 from sidecar_api.client import Client
 from sidecar_api.services import Services
 from sidecar_api.site import Site, start_site
@@ -55,7 +55,7 @@ async def whole_door(
 
     async with running_core(directory, clock=clock, url=url) as core:
         await core.add_account(25, kind=AccountKind.CAPTURE)
-        app = make_app(
+        app = App(
             Services(
                 intake=core.intake,
                 limits=core.store.limits,
