@@ -10,6 +10,7 @@ these do not say: a group that fails is done again, each member alone, by the ge
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import orjson
 
@@ -85,6 +86,7 @@ def accept_ordinary(news: Sequence[NewMessage], rows: Sequence[Row], lease: Valu
 
 def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], lease: Values) -> Work[None]:
     """Write what attempts led to; `rows`: of all of them. TooFew where something was not as it had to be."""
-    yield Execute("settle_ordinary", lease, rows, answered=False, at_least=len(rows))
+    in_order = sorted(rows, key=itemgetter(0))  # of their messages: so no two transactions wait for each other
+    yield Execute("settle_ordinary", lease, in_order, answered=False, at_least=len(rows))
     if notes := settled_notes(settlements, str(lease["holder"])):
         yield Notify(notes)

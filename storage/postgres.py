@@ -1,6 +1,7 @@
-"""PostgreSQL, by asyncpg: a pool of connections, and one more that listens.
+"""PostgreSQL, by asyncpg: some connections, and one more that listens.
 
-Rows given to a statement travel as one array for each column, so that a group of any size is one round trip for each table.
+A work that need not be told anything before its end is one statement, which commits by itself: one round trip. Rows given
+to a statement travel as one array for each column, so that a group of any size is one round trip for each table.
 Plans are generic and go by plain index scans alone: the sizes of the tables, which change by the minute, must not turn a
 plan over, and only such scans mark the dead entries that a queue leaves in its indexes.
 """
@@ -12,12 +13,13 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, cast
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from relay.errors import StoreError, StoreUnavailable
+from storage.connections import Connections
 from storage.database import Hearing
 from storage.statements import Dialect, combine, load
 from storage.work import (
@@ -33,7 +35,6 @@ from storage.work import (
     Step,
     T,
     Together,
-    TooFew,
     Values,
     Work,
 )
@@ -77,9 +78,19 @@ _UNAVAILABLE = (
 )
 _WRONG_DOOR = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
-_Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch(Generic[T]):
+    """What a work asks for before it must be answered."""
+
+    unanswered: Sequence[Execute]
+    step: Step | None
+    """What must be answered; None: the work has ended."""
+    result: T | None = None
 
 
 class PostgreSQL:
@@ -88,10 +99,10 @@ class PostgreSQL:
     dialect: Dialect = "postgres"
     groups_in_flight = GROUPS_IN_FLIGHT
 
-    def __init__(self, url: str, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, url: str, connections: Connections[_Connection]) -> None:
         """Use `open_postgres`."""
         self._url = url
-        self._pool = pool
+        self._connections = connections
         self._sender = secrets.token_hex(4)
         self._statements = load("postgres")
         self._running: set[asyncio.Task[Any]] = set()
@@ -124,7 +135,7 @@ class PostgreSQL:
         while self._running:
             await asyncio.wait(self._running)
         with contextlib.suppress(*_UNAVAILABLE):
-            await asyncio.wait_for(self._pool.close(), TIMEOUT)
+            await asyncio.wait_for(self._connections.close(), TIMEOUT)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -133,46 +144,79 @@ class PostgreSQL:
 
     async def _transact(self, work: Work[T], begin: str) -> T:
         try:
-            async with self._pool.acquire(timeout=TIMEOUT) as connection:
-                await connection.execute(begin)
-                try:
-                    result = await self._drive(connection, work)
-                    await connection.execute("COMMIT")
-                except BaseException:
-                    work.close()
-                    await _roll_back(connection)
-                    raise
-                return result
+            connection = await self._connections.take()
+            try:
+                stretch = self._advance(work, None)
+                if stretch.step is None:
+                    await self._commit_at_once(connection, stretch.unanswered)
+                    return cast("T", stretch.result)
+                return await self._drive(connection, work, stretch, begin)
+            finally:
+                self._connections.give_back(connection)
         except Exception as error:
             raise _translate(error) from error
 
-    async def _drive(self, connection: _Connection, work: Work[T]) -> T:
-        answer: object = None
-        while True:
-            try:
+    async def _commit_at_once(self, connection: _Connection, steps: Sequence[Execute]) -> None:
+        """What is one statement commits itself."""
+        try:
+            await self._execute(connection, steps)
+        except asyncpg.PostgresError:
+            raise
+        except BaseException:  # whether it is still at it is not known
+            connection.terminate()
+            raise
+
+    async def _drive(self, connection: _Connection, work: Work[T], stretch: _Stretch[T], begin: str) -> T:
+        try:
+            await connection.execute(begin)
+            while stretch.step is not None:
+                await self._execute(connection, stretch.unanswered)
+                stretch = self._advance(work, await self._perform(connection, stretch.step))
+            await self._execute(connection, stretch.unanswered)
+            await connection.execute("COMMIT")
+        except BaseException:
+            work.close()
+            await _roll_back(connection)
+            raise
+        return cast("T", stretch.result)
+
+    def _advance(self, work: Work[T], answer: object) -> _Stretch[T]:
+        """From an answer to the next step that needs one."""
+        unanswered: list[Execute] = []
+        notes: list[str] = []
+        step: Step | None = None
+        result: T | None = None
+        try:
+            while step is None:
                 step = work.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            answer = await self._perform(connection, step)
+                answer = None
+                if isinstance(step, Execute) and not step.answered:
+                    unanswered.append(step)
+                    step = None
+                elif isinstance(step, Notify):
+                    notes += step.payloads
+                    step = None
+        except StopIteration as end:
+            result = end.value
+        if notes:
+            given = [(f"{self._sender} {note}",) for note in dict.fromkeys(notes)]
+            unanswered.append(
+                Execute("notify", given=given, answered=False)
+            )  # the last: one that reads is not run else
+        return _Stretch(unanswered, step, result)
 
     async def _perform(self, connection: _Connection, step: Step) -> object:
         match step:
             case Fetch(name, values, given):
                 return await self._fetch(connection, name, values, given)
             case Execute():
-                changed = await self._execute(connection, [step])
-                if changed < step.at_least:
-                    raise TooFew(f"{step.name} changed {changed} rows of {step.at_least}")
-                return changed
+                return await self._execute(connection, [step])
             case Together(steps):
                 return await self._execute(connection, steps)
             case Chain(steps):
                 return await self._chain(connection, steps)
             case Lock(name, given):
                 await self._fetch(connection, name, {}, given)
-            case Notify(payloads):
-                await self._fetch(connection, "notify", {}, [(f"{self._sender} {payload}",) for payload in payloads])
             case Script(text):
                 await connection.execute(text)
         return None
@@ -187,7 +231,9 @@ class PostgreSQL:
         return answers
 
     async def _execute(self, connection: _Connection, steps: Sequence[Execute]) -> int:
-        """Several in one statement, the first ones as tables of the last one's WITH."""
+        """Several in one statement, the first ones as tables of the last one's WITH; how many rows that changed."""
+        if not steps:
+            return 0
         arguments: list[object] = []
         for step in steps:
             statement = self._statements[step.name]
@@ -256,45 +302,38 @@ def _translate(error: Exception) -> Exception:
     return error
 
 
-async def _keep_session(_: object) -> None:
-    """Nothing to reset when a connection goes back: all sessions are alike, and a reset is a round trip."""
-
-
 async def open_postgres(url: str) -> PostgreSQL:
     """Connect. StoreError where the server is too old or would not keep what it has acknowledged."""
-    try:
-        pool = await asyncpg.create_pool(
+
+    async def connect() -> _Connection:
+        return await asyncpg.connect(
             url,
-            min_size=0,
-            max_size=CONNECTIONS,
-            max_inactive_connection_lifetime=0,
             statement_cache_size=256,
             max_cached_statement_lifetime=0,
             command_timeout=TIMEOUT,
             timeout=TIMEOUT,
             server_settings=_SESSION,
-            reset=_keep_session,
         )
+
+    connections = Connections(connect, CONNECTIONS, TIMEOUT)
+    try:
+        async with connections.use() as connection:
+            await _check(connection)
     except ValueError as error:
         raise StoreError(f"storage.url is no PostgreSQL URL: {error}") from None
-    except Exception as error:
-        raise _translate(error) from error
-    try:
-        await _check(pool)
     except BaseException as error:
-        pool.terminate()
+        connections.terminate()
         raise (_translate(error) if isinstance(error, Exception) else error) from error
-    return PostgreSQL(url, pool)
+    return PostgreSQL(url, connections)
 
 
-async def _check(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    async with pool.acquire() as connection:
-        if connection.get_server_version().major < OLDEST:
-            raise StoreError(f"PostgreSQL {connection.get_server_version().major} is too old: {OLDEST} is needed")
-        for name, bad in (("fsync", {"off"}), ("synchronous_commit", {"off"}), ("full_page_writes", {"off"})):
-            value = await connection.fetchval("SELECT current_setting($1)", name)
-            if value in bad:
-                raise StoreError(f"PostgreSQL has {name} = {value} and could lose accepted mail: set {name} = on")
-        encoding = await connection.fetchval("SHOW server_encoding")
-        if encoding != "UTF8":
-            raise StoreError(f"the database's encoding is {encoding}: make one with ENCODING 'UTF8'")
+async def _check(connection: _Connection) -> None:
+    if connection.get_server_version().major < OLDEST:
+        raise StoreError(f"PostgreSQL {connection.get_server_version().major} is too old: {OLDEST} is needed")
+    for name, bad in (("fsync", {"off"}), ("synchronous_commit", {"off"}), ("full_page_writes", {"off"})):
+        value = await connection.fetchval("SELECT current_setting($1)", name)
+        if value in bad:
+            raise StoreError(f"PostgreSQL has {name} = {value} and could lose accepted mail: set {name} = on")
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(f"the database's encoding is {encoding}: make one with ENCODING 'UTF8'")

@@ -2,7 +2,8 @@
 
 A statement begins with `-- name: what it does`; `-- {name}: …` begins a fragment, which others take in by `{name}`. Values
 are written `:name`. A line `-- rows: id text, at bigint` says that the statement works on many rows at once: it sees them as
-the table `given`, a VALUES list in SQLite, unnested arrays in PostgreSQL.
+the table `given`, a VALUES list in SQLite, unnested arrays in PostgreSQL. There it may also ask for some of their columns
+where it needs no more, `given(id)`: a row that is joined to one to be changed is copied as it is, with all that it has.
 
 `sqlite.sql` and `postgres.sql` hold only what must differ and say why; the other files are shared.
 """
@@ -24,6 +25,7 @@ _HEAD = re.compile(r"^-- (\{[a-z_]+\}|[a-z_]+): .+$", re.MULTILINE)
 _ROWS = re.compile(r"^-- rows: (.+)$", re.MULTILINE)
 _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
+_SOME_COLUMNS = re.compile(r"\bgiven\(([a-z0-9_,\s]+)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 
@@ -103,27 +105,40 @@ def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -
         return f"${len(columns) + names.index(found[1]) + 1}"
 
     body = _VALUE.sub(number, body)
-    if columns:
-        arrays = ", ".join(f"${at}::{kind}[]" for at, (_, kind) in enumerate(columns, 1))
-        given = ", ".join(column for column, _ in columns)
-        body = f"WITH given ({given}) AS (SELECT * FROM unnest({arrays})){_after_with(body)}"  # noqa: S608 - our own text
-    return Statement(name, body, tuple(names), tuple(column for column, _ in columns))
+    arrays = {column: f"${at}::{kind}[]" for at, (column, kind) in enumerate(columns, 1)}
+
+    def unnest(found: re.Match[str]) -> str:
+        some = [column.strip() for column in found[1].split(",")]
+        return f"unnest({', '.join(arrays[column] for column in some)}) AS given ({', '.join(some)})"
+
+    if _SOME_COLUMNS.search(body):
+        body = _SOME_COLUMNS.sub(unnest, body)
+    elif columns:
+        given = f"given ({', '.join(arrays)}) AS (SELECT * FROM unnest({', '.join(arrays.values())}))"  # noqa: S608 - our own text
+        body = f"WITH {given}{_after_with(body)}"
+    return Statement(name, body, tuple(names), tuple(arrays))
 
 
 @cache
 def combine(names: tuple[str, ...]) -> str:
-    """PostgreSQL's text of several statements at once; its placeholders are theirs, one statement after the other."""
-    texts: list[str] = []
+    """PostgreSQL's text of several statements at once, of which none sees what the others write; the last one answers. Its
+    placeholders are theirs, one statement after the other."""
+    tables: list[str] = []
+    parts: list[str] = []
     taken = 0
     for name in names:
         statement = load("postgres")[name]
-        texts.append(_PLACEHOLDER.sub(lambda found, taken=taken: f"${taken + int(found[1])}", statement.text))  # type: ignore[misc]
+        text = _PLACEHOLDER.sub(lambda found, taken=taken: f"${taken + int(found[1])}", statement.text)  # type: ignore[misc]
         taken += len(statement.columns) + len(statement.names)
-    if len(texts) == 1:
-        return texts[0]
-    tables = ", ".join(f"part_{at} AS ({text})" for at, text in enumerate(texts[:-1]))
-    last = texts[-1]
-    return f"WITH {tables}, {last.removeprefix('WITH ')}" if last.startswith("WITH ") else f"WITH {tables} {last}"
+        if text.startswith("WITH ") and not text.startswith("WITH given "):  # tables that write stand at the top alone
+            own, end, text = text.rpartition("\n)\n")
+            tables.append(own.removeprefix("WITH ") + end.rstrip())
+        parts.append(text)
+    tables += [f"part_{at} AS ({text})" for at, text in enumerate(parts[:-1])]
+    last = parts[-1]
+    if not tables:
+        return last
+    return f"WITH {', '.join(tables)}{_after_with(last)}"
 
 
 def _after_with(body: str) -> str:

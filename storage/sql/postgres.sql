@@ -150,10 +150,10 @@ WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
 -- differs because SQLite writes several tables in one statement by a trigger alone (sql/on_open/sqlite.sql)
 -- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text, inline bytea, address text, recipient_state text, queue_key text, due bigint, leased bigint, kind text, at bigint, facts text
 WITH content AS (
-    INSERT INTO contents (message_id, size, inline) SELECT id, size, inline FROM given
+    INSERT INTO contents (message_id, size, inline) SELECT id, size, inline FROM given(id, size, inline)
 ), addressed AS (
     INSERT INTO recipients (message_id, position, address, delivery, state, attempts)
-    SELECT id, 0, address, 1, recipient_state, 0 FROM given
+    SELECT id, 0, address, 1, recipient_state, 0 FROM given(id, address, recipient_state)
 ), queued AS (
     INSERT INTO deliveries
         (message_id, number, tenant_id, queue_key, priority, due, expires_at, state, attempt, holder, lease_until)
@@ -163,45 +163,56 @@ WITH content AS (
         leased,
         CASE leased WHEN 1 THEN CAST(:holder AS TEXT) END,
         CASE leased WHEN 1 THEN {lease_clock} + CAST(:lease AS BIGINT) END
-    FROM given
+    FROM given(id, tenant_id, queue_key, priority, due, expires_at, leased)
 ), told AS (
-    INSERT INTO events (tenant_id, message_id, kind, at, facts) SELECT tenant_id, id, kind, at, facts FROM given
+    INSERT INTO events (tenant_id, message_id, kind, at, facts)
+    SELECT tenant_id, id, kind, at, facts FROM given(tenant_id, id, kind, at, facts)
 )
 INSERT INTO messages ({message_columns_to_insert})
-SELECT {message_columns_to_insert} FROM given;
+SELECT {message_columns_to_insert} FROM given({message_columns_to_insert});
 
 -- settle_ordinary: what attempts for the one recipient of a message led to, only for whom the lease is still theirs
--- differs for the same reason
+-- differs for the same reason. Each table waits until the one before it is written, so that messages are locked first, as
+-- everywhere; an event without a tenant is refused, and with it all the rest, where a lease or a transition was not as it had to be
 -- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text
-WITH locked AS MATERIALIZED (
-    SELECT messages.id FROM messages WHERE messages.id IN (SELECT message_id FROM given)
-    ORDER BY messages.id FOR NO KEY UPDATE
+WITH derived AS (
+    UPDATE messages SET state = given.message_state FROM given(message_id, message_state)
+    WHERE messages.id = given.message_id
+    RETURNING 1
 ), held AS (
     UPDATE deliveries SET {as_settled}
-    FROM given JOIN locked ON locked.id = given.message_id
-    WHERE deliveries.message_id = given.message_id
+    FROM given(message_id, number, attempt, queue_key, state, due, uncounted)
+    WHERE (SELECT count(*) FROM derived) > 0
+        AND deliveries.message_id = given.message_id
         AND deliveries.number = given.number
         AND deliveries.attempt = given.attempt
         AND deliveries.holder = :holder
-    RETURNING deliveries.message_id
+    RETURNING 1
 ), changed AS (
     UPDATE recipients SET state = given.recipient_state, {as_replied}
-    FROM given JOIN held ON held.message_id = given.message_id
-    WHERE recipients.message_id = given.message_id
+    FROM given(
+        message_id, recipient_state, reply_code, reply_enhanced, reply_text, category, attempts, changed_at, position, sources
+    )
+    WHERE (SELECT count(*) FROM held) > 0
+        AND recipients.message_id = given.message_id
         AND recipients.position = given.position
         AND given.sources LIKE '%' || recipients.state || '%'
-    RETURNING recipients.message_id
-), derived AS (
-    UPDATE messages SET state = given.message_state FROM given JOIN changed ON changed.message_id = given.message_id
-    WHERE messages.id = given.message_id AND messages.state <> given.message_state
+    RETURNING 1
 ), tried AS (
     INSERT INTO attempts
         (message_id, delivery, number, holder, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript)
     SELECT
         message_id, number, attempt, CAST(:holder AS TEXT),
         started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript
-    FROM given
+    FROM given(
+        message_id, number, attempt, started_at, finished_at, next_hop, peer, tls, reused, fault, outcomes, transcript
+    )
+), counted AS (
+    SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM changed) AS changed, count(*) AS asked
+    FROM given(message_id)
 )
 INSERT INTO events (tenant_id, message_id, recipient, kind, at, facts)
-SELECT given.tenant_id, given.message_id, given.recipient, given.kind, given.at, given.facts
-FROM given JOIN changed ON changed.message_id = given.message_id;
+SELECT
+    CASE WHEN counted.held = counted.asked AND counted.changed = counted.asked THEN given.tenant_id END,
+    given.message_id, given.recipient, given.kind, given.at, given.facts
+FROM counted, given(message_id, tenant_id, recipient, kind, at, facts);

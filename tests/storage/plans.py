@@ -29,7 +29,7 @@ async def explain(store: Store, statement: Statement) -> str:
         text = with_rows(statement.text, statement.columns, 8) if statement.columns else statement.text
         (rows,) = await run(store, f"EXPLAIN QUERY PLAN {text.replace('?', 'NULL')}")
         return "\n".join(row[3] for row in rows)
-    async with database._pool.acquire() as connection:
+    async with database._connections.use() as connection:
         await connection.execute("PREPARE explained AS " + statement.text)
         try:
             count = len(statement.columns) + len(statement.names)

@@ -82,8 +82,8 @@ async def stored(store: Store, url: str) -> int:
     """How many large contents there are, finished or not."""
     if url.startswith("sqlite"):
         return sum(path.is_file() for path in spool_of(url).root.rglob("*"))
-    rows = await store._database._pool.fetch("SELECT DISTINCT message_id FROM content_chunks")  # type: ignore[attr-defined]
-    return len(rows)
+    async with store._database._connections.use() as connection:  # type: ignore[attr-defined]
+        return len(await connection.fetch("SELECT DISTINCT message_id FROM content_chunks"))
 
 
 def spool_of(url: str) -> Spool:

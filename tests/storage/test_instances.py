@@ -199,7 +199,8 @@ async def test_sessions_are_durable_whatever_the_default_is(opened: Open, url: s
     postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
     store = await opened()
     database: Any = store._database
-    assert await database._pool.fetchval("SHOW synchronous_commit") == "on"
+    async with database._connections.use() as connection:
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])

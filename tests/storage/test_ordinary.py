@@ -63,7 +63,7 @@ async def dump(store: Store, message: str) -> dict[str, list[dict[str, Any]]]:
 
             rows = await database._reader.run(read)
         else:
-            async with database._pool.acquire() as connection:
+            async with database._connections.use() as connection:
                 rows = [dict(row) for row in await connection.fetch(f"{query}$1", message)]
         for row in rows:
             for name in (column, "sequence", "lease_until"):

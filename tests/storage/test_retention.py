@@ -73,7 +73,8 @@ class Kept:
             return int(
                 await database._reader.run(lambda raw: raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
             )
-        return int(await database._pool.fetchval(f"SELECT count(*) FROM {table}"))
+        async with database._connections.use() as connection:
+            return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
 
     async def counts(self) -> dict[str, int]:
         tables = ("messages", "contents", "recipients", "deliveries", "attempts", "events")
