@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, cast
@@ -21,6 +19,7 @@ import asyncpg
 from relay.errors import StoreError, StoreUnavailable
 from storage.connections import Connections
 from storage.database import Hearing
+from storage.listening import Listening
 from storage.statements import Dialect, combine, load
 from storage.work import (
     Chain,
@@ -42,11 +41,8 @@ from storage.work import (
 OLDEST = 13
 CONNECTIONS = 8
 GROUPS_IN_FLIGHT = 2
-CHANNEL = "stagepost"
 TIMEOUT = 30.0
 """Seconds after which a statement that was not answered is given up."""
-RECONNECT_AT_MOST = 10.0
-"""Seconds between attempts to listen again."""
 
 _SESSION = {
     "application_name": "stagepost",
@@ -80,8 +76,6 @@ _WRONG_DOOR = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCa
 
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class _Stretch(Generic[T]):
@@ -101,12 +95,10 @@ class PostgreSQL:
 
     def __init__(self, url: str, connections: Connections[_Connection]) -> None:
         """Use `open_postgres`."""
-        self._url = url
         self._connections = connections
-        self._sender = secrets.token_hex(4)
+        self._listening = Listening(lambda: _connect_ear(url), self._quiesce)
         self._statements = load("postgres")
         self._running: set[asyncio.Task[Any]] = set()
-        self._listener: asyncio.Task[None] | None = None
 
     async def equip(self) -> None:
         """Nothing: its statements can do all they need to."""
@@ -123,19 +115,21 @@ class PostgreSQL:
         return await self._transact(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     async def listen(self, hearing: Hearing) -> None:
-        """Hear the other instances, over a connection that is made again whenever it is lost."""
-        hearing.ended()
-        self._listener = asyncio.get_running_loop().create_task(self._keep_listening(hearing), name="listen")
+        """Hear the other instances, if there are any."""
+        self._listening.start(hearing)
 
     async def close(self) -> None:
         """Wait for what runs, then close."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
         while self._running:
-            await asyncio.wait(self._running)
+            await self._quiesce()
+        await self._listening.close()
         with contextlib.suppress(*_UNAVAILABLE):
             await asyncio.wait_for(self._connections.close(), TIMEOUT)
+
+    async def _quiesce(self) -> None:
+        """Until what is being written now has come to its end."""
+        if running := set(self._running):
+            await asyncio.wait(running)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -198,8 +192,8 @@ class PostgreSQL:
                     step = None
         except StopIteration as end:
             result = end.value
-        if notes:
-            given = [(f"{self._sender} {note}",) for note in dict.fromkeys(notes)]
+        if notes and not self._listening.is_alone:
+            given = [(f"{self._listening.sender} {note}",) for note in dict.fromkeys(notes)]
             unanswered.append(
                 Execute("notify", given=given, answered=False)
             )  # the last: one that reads is not run else
@@ -248,35 +242,6 @@ class PostgreSQL:
         )
         return rows
 
-    async def _keep_listening(self, hearing: Hearing) -> None:
-        pause = 0.1
-        while True:
-            try:
-                await self._listen(hearing)
-                pause = 0.1
-            except Exception as error:  # whatever it is, hearing nothing for good would be worse
-                log.warning("listening to the store: %s", _translate(error))
-            hearing.ended()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RECONNECT_AT_MOST)
-
-    async def _listen(self, hearing: Hearing) -> None:
-        """Until the connection is lost."""
-        connection = await asyncpg.connect(self._url, timeout=TIMEOUT)
-        try:
-            lost = asyncio.Event()
-            connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(CHANNEL, lambda *told: self._hear(hearing, str(told[-1])))
-            hearing.began()
-            await lost.wait()
-        finally:
-            connection.terminate()
-
-    def _hear(self, hearing: Hearing, payload: str) -> None:
-        sender, _, told = payload.partition(" ")
-        if sender != self._sender:
-            hearing.heard(told)
-
 
 def _columns(given: Given | None, count: int) -> Sequence[Sequence[object]]:
     if given is None:
@@ -300,6 +265,11 @@ def _translate(error: Exception) -> Exception:
     if isinstance(error, _UNAVAILABLE):
         return StoreUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}")
     return error
+
+
+async def _connect_ear(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    settings = {"application_name": "stagepost", "lock_timeout": "2s"}
+    return await asyncpg.connect(url, timeout=TIMEOUT, server_settings=settings)
 
 
 async def open_postgres(url: str) -> PostgreSQL:
