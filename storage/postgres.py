@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
@@ -21,6 +20,7 @@ from storage.connections import Connections
 from storage.database import Hearing
 from storage.listening import Listening
 from storage.statements import Dialect, combine, load
+from storage.stretch import Stretch, advance
 from storage.work import (
     Chain,
     Execute,
@@ -28,7 +28,6 @@ from storage.work import (
     Follow,
     Given,
     Lock,
-    Notify,
     Row,
     Script,
     Step,
@@ -75,16 +74,6 @@ _UNAVAILABLE = (
 _WRONG_DOOR = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch(Generic[T]):
-    """What a work asks for before it must be answered."""
-
-    unanswered: Sequence[Execute]
-    step: Step | None
-    """What must be answered; None: the work has ended."""
-    result: T | None = None
 
 
 class PostgreSQL:
@@ -140,9 +129,9 @@ class PostgreSQL:
         try:
             connection = await self._connections.take()
             try:
-                stretch = self._advance(work, None)
+                stretch = advance(work, None)
                 if stretch.step is None:
-                    await self._commit_at_once(connection, stretch.unanswered)
+                    await self._commit_at_once(connection, stretch)
                     return cast("T", stretch.result)
                 return await self._drive(connection, work, stretch, begin)
             finally:
@@ -150,23 +139,23 @@ class PostgreSQL:
         except Exception as error:
             raise _translate(error) from error
 
-    async def _commit_at_once(self, connection: _Connection, steps: Sequence[Execute]) -> None:
+    async def _commit_at_once(self, connection: _Connection, stretch: Stretch[T]) -> None:
         """What is one statement commits itself."""
         try:
-            await self._execute(connection, steps)
+            await self._send(connection, stretch)
         except asyncpg.PostgresError:
             raise
         except BaseException:  # whether it is still at it is not known
             connection.terminate()
             raise
 
-    async def _drive(self, connection: _Connection, work: Work[T], stretch: _Stretch[T], begin: str) -> T:
+    async def _drive(self, connection: _Connection, work: Work[T], stretch: Stretch[T], begin: str) -> T:
         try:
             await connection.execute(begin)
             while stretch.step is not None:
-                await self._execute(connection, stretch.unanswered)
-                stretch = self._advance(work, await self._perform(connection, stretch.step))
-            await self._execute(connection, stretch.unanswered)
+                await self._send(connection, stretch)
+                stretch = advance(work, await self._perform(connection, stretch.step))
+            await self._send(connection, stretch)
             await connection.execute("COMMIT")
         except BaseException:
             work.close()
@@ -174,30 +163,14 @@ class PostgreSQL:
             raise
         return cast("T", stretch.result)
 
-    def _advance(self, work: Work[T], answer: object) -> _Stretch[T]:
-        """From an answer to the next step that needs one."""
-        unanswered: list[Execute] = []
-        notes: list[str] = []
-        step: Step | None = None
-        result: T | None = None
-        try:
-            while step is None:
-                step = work.send(answer)
-                answer = None
-                if isinstance(step, Execute) and not step.answered:
-                    unanswered.append(step)
-                    step = None
-                elif isinstance(step, Notify):
-                    notes += step.payloads
-                    step = None
-        except StopIteration as end:
-            result = end.value
-        if notes and not self._listening.is_alone:
-            given = [(f"{self._listening.sender} {note}",) for note in dict.fromkeys(notes)]
-            unanswered.append(
-                Execute("notify", given=given, answered=False)
-            )  # the last: one that reads is not run else
-        return _Stretch(unanswered, step, result)
+    async def _send(self, connection: _Connection, stretch: Stretch[T]) -> None:
+        """What needs no answer, in one statement."""
+        steps = stretch.unanswered
+        if stretch.notes and not self._listening.is_alone:
+            given = [(f"{self._listening.sender} {note}",) for note in stretch.notes]
+            steps = [*steps, Execute("notify", given=given)]  # the last: a part that only reads would not be run
+        if steps:
+            await self._execute(connection, steps)
 
     async def _perform(self, connection: _Connection, step: Step) -> object:
         match step:
@@ -226,8 +199,6 @@ class PostgreSQL:
 
     async def _execute(self, connection: _Connection, steps: Sequence[Execute]) -> int:
         """Several in one statement, the first ones as tables of the last one's WITH; how many rows that changed."""
-        if not steps:
-            return 0
         arguments: list[object] = []
         for step in steps:
             statement = self._statements[step.name]

@@ -49,9 +49,10 @@ class Execute:
     values: Values = field(default_factory=dict)
     given: Given | None = None
     answered: bool = True
-    """False: the work does not want to know, so nothing has to wait for it."""
+    """False: the work does not want to know, so nothing has to wait for it; and of those in a row none sees what another
+    writes."""
     at_least: int = 0
-    """If it changes fewer, the work ends with TooFew, which it does not see itself."""
+    """If it changes fewer, the work ends with TooFew, which it does not see itself; PostgreSQL's statement sees to that."""
 
 
 @dataclass(frozen=True, slots=True)
