@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from relay.model.health import AccountHealth
 from relay.model.message import MessageState, RecipientState
 from relay.model.tenant import Credential
 from storage import Store
-from storage.work import fetch, script
+from storage.work import Lock, Work, fetch, script
 from tests.storage.conftest import Open, furnish
 from tests.storage.mail import CLOCK, QUEUE, TENANT, leased, mail, settled
 from tests.support import postgres
@@ -276,3 +276,34 @@ async def test_a_clock_that_was_set_meanwhile_is_followed_again(opened: Open) ->
     assert abs(clock.now() - CLOCK.now()) > SECOND
     await store.set_clock()
     assert abs(clock.now() - CLOCK.now()) < SECOND
+
+
+async def test_no_two_transactions_wait_for_each_other(pair: tuple[Store, Store]) -> None:
+    """Settlements in any order, beside whoever locks the same messages and their deliveries, and renewals: else one of them
+    would be ended by the server."""
+    one, two = pair
+    news = [mail(leased=True) for _ in range(200)]
+    await asyncio.gather(*map(one.queue.accept, news))
+    deliveries = [leased(new) for new in news]
+    keys = sorted((new.message.id,) for new in news)
+    done = asyncio.Event()
+
+    def lock() -> Work[None]:
+        yield Lock("lock_messages", keys)
+        yield Lock("lock_deliveries", keys)
+
+    async def repeat(act: Callable[[], Awaitable[object]]) -> None:
+        while not done.is_set():
+            await act()
+
+    others = [
+        asyncio.ensure_future(repeat(lambda: two._database.write(lock()))),
+        asyncio.ensure_future(repeat(lambda: one.queue.renew(deliveries))),
+    ]
+    deferred = [replace(settled(each, RecipientState.DEFERRED), whole=True) for each in reversed(deliveries[:100])]
+    sent = [replace(settled(each), whole=True) for each in reversed(deliveries[100:])]
+    for at in range(0, 100, 10):
+        both = [*deferred[at : at + 10], *sent[at : at + 10]]
+        assert all(await asyncio.gather(*map(one.queue.settle, both), one.queue.accept(mail())))
+    done.set()
+    await asyncio.gather(*others)
