@@ -16,7 +16,10 @@ MAX_NOTE = 200
 
 def hard_bounces(delivery: LeasedDelivery, attempt: Attempt, owner: Tenant, now: int) -> tuple[Suppression, ...]:
     """What goes on the list, if the tenant wants that."""
-    bounced = {one.position: one for one in attempt.outcomes if _is_hard(one)}
+    bounced: dict[int, RecipientOutcome] = {}
+    for outcome in attempt.outcomes:
+        if outcome.verdict is Verdict.FAILED and _is_hard(outcome):
+            bounced[outcome.position] = outcome
     if not bounced or owner.suppress_on is not SuppressOn.HARD_BOUNCE:
         return ()
     until = None if owner.suppress_for is None else now + owner.suppress_for
@@ -36,7 +39,7 @@ def hard_bounces(delivery: LeasedDelivery, attempt: Attempt, owner: Tenant, now:
 
 
 def _is_hard(outcome: RecipientOutcome) -> bool:
-    return outcome.verdict is Verdict.FAILED and outcome.category is Category.MAILBOX and outcome.phase is Phase.RCPT
+    return outcome.category is Category.MAILBOX and outcome.phase is Phase.RCPT
 
 
 def _note(outcome: RecipientOutcome) -> str | None:

@@ -24,7 +24,6 @@ from relay.model.delivery import (
 from relay.model.event import Event, EventKind, Facts
 from relay.model.message import OPEN_STATES, DeliveryState, Recipient, RecipientState
 from relay.model.queue_key import account_key_of
-from relay.model.reply import Reply
 from relay.model.tenant import OnUnknown
 
 _STATES = {
@@ -57,6 +56,8 @@ def settle_attempt(
     delivery: LeasedDelivery, attempt: Attempt, retry: RetryPolicy, on_unknown: OnUnknown, now: int
 ) -> Settlement:
     """What follows from an attempt without an account's fault."""
+    if len(delivery.recipients) == len(attempt.outcomes) == 1 and attempt.outcomes[0].verdict in _CLOSING:
+        return _settle_the_only_one(delivery, attempt, now)
     brought = {outcome.position: outcome for outcome in attempt.outcomes}
     closed = len(brought) == len(delivery.recipients) and all(o.verdict in _CLOSING for o in attempt.outcomes)
     rest_at_once = not closed and _only_too_many(attempt)
@@ -85,6 +86,22 @@ def settle_attempt(
     )
 
 
+def _settle_the_only_one(delivery: LeasedDelivery, attempt: Attempt, now: int) -> Settlement:
+    """As settle_attempt, which this is for nearly all mail: one recipient, for whom it is over."""
+    change, event = _judge(delivery, delivery.recipients[0], attempt.outcomes[0], attempt, _Next(now), counted=True)
+    return settlement_of(
+        delivery,
+        state=DeliveryState.DONE,
+        due=now,
+        at=now,
+        recipients=(change,),
+        events=(event,),
+        record=attempt,
+        counts=True,
+        spent=is_spent(delivery, attempt),
+    )
+
+
 def _judge(
     delivery: LeasedDelivery,
     recipient: Recipient,
@@ -97,7 +114,7 @@ def _judge(
     state, kind = _STATES[outcome.verdict]
     category = outcome.category
     attempts = recipient.attempts + (1 if counted or state is not RecipientState.DEFERRED else 0)
-    facts: dict[str, str | int | None] = _reply_facts(outcome.reply)
+    facts: dict[str, str | int | None] = {} if outcome.reply is None else {"reply": str(outcome.reply)}
     if state is RecipientState.DEFERRED and next_try.expired:
         state, kind, category = RecipientState.EXPIRED, EventKind.EXPIRED, Category.EXPIRED
     elif state is RecipientState.DEFERRED and next_try.at is None:
@@ -107,11 +124,14 @@ def _judge(
         facts["next_attempt_at"] = None if next_try.at is None else rfc3339(next_try.at)
         if next_try.by is not None:
             facts["next_attempt_by"] = next_try.by
+    token = None
     if category is not Category.NONE:
-        facts["category"] = category.value
-    facts |= {"account": account_key_of(delivery.queue_key), "next_hop": attempt.next_hop, "attempt": delivery.attempt}
+        facts["category"] = token = category.value
+    facts["account"] = account_key_of(delivery.queue_key)
+    facts["next_hop"] = attempt.next_hop
+    facts["attempt"] = delivery.attempt
     facts["delay_ms"] = (attempt.finished_at - since(delivery)) // 1000
-    change = RecipientChange(outcome.position, state, outcome.reply, _token(category), attempts)
+    change = RecipientChange(outcome.position, state, outcome.reply, token, attempts)
     return change, event_of(delivery, kind, attempt.finished_at, recipient, facts)
 
 
@@ -160,7 +180,8 @@ def _wait(
     delivery: LeasedDelivery, recipient: Recipient, attempt: Attempt, fault: AccountFault, due: int | None
 ) -> tuple[RecipientChange, Event]:
     """Until `due`; None: it has waited long enough."""
-    facts = _reply_facts(fault.reply) | {
+    facts: dict[str, str | int | None] = {} if fault.reply is None else {"reply": str(fault.reply)}
+    facts |= {
         "category": fault.category.value,
         "reason": fault.detail if due is not None else waited_too_long(fault.detail),
         "account": account_key_of(delivery.queue_key),
@@ -224,6 +245,7 @@ def settlement_of(
         events,
         record,
         counts=counts,
+        slots=delivery.slots,
         spent=spent,
         whole=delivery.whole and len(recipients) == len(delivery.recipients),
     )
@@ -291,17 +313,11 @@ def _only_too_many(attempt: Attempt) -> bool:
 
 def since(delivery: LeasedDelivery) -> int:
     """When it could first be sent."""
-    return max(delivery.message.accepted_at, delivery.message.not_before or 0)
+    message = delivery.message
+    accepted, at = message.accepted_at, message.not_before
+    return accepted if at is None or at < accepted else at
 
 
 def event_of(delivery: LeasedDelivery, kind: EventKind, at: int, recipient: Recipient, facts: Facts) -> Event:
     """What happened to a recipient."""
     return Event(kind, at, delivery.message.tenant, delivery.message.id, recipient.address, facts)
-
-
-def _token(category: Category) -> str | None:
-    return None if category is Category.NONE else category.value
-
-
-def _reply_facts(reply: Reply | None) -> dict[str, str | int | None]:
-    return {} if reply is None else {"reply": str(reply)}

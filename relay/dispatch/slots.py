@@ -11,9 +11,9 @@ from relay.model.delivery import Attempt, LeasedDelivery, Phase
 
 def is_spent(delivery: LeasedDelivery, attempt: Attempt) -> bool:
     """Whether the receiver may have got the mail, or has refused the whole of it."""
-    phases = {outcome.phase for outcome in attempt.outcomes}
+    for outcome in attempt.outcomes:
+        if outcome.phase is Phase.DOT:
+            return True
     if attempt.fault is not None:
-        phases.add(attempt.fault.phase)
-    elif len(attempt.outcomes) < len(delivery.recipients):
-        return True
-    return Phase.DOT in phases
+        return attempt.fault.phase is Phase.DOT
+    return len(attempt.outcomes) < len(delivery.recipients)

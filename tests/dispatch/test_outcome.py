@@ -125,6 +125,20 @@ def test_what_follows_from_an_attempt(
     assert settled.counts
 
 
+@pytest.mark.parametrize("category", [Category.NONE, Category.MAILBOX])
+@pytest.mark.parametrize("verdict", [V.SENT, V.FAILED, V.CAPTURED])
+def test_the_short_way_of_the_only_one_leads_where_the_general_one_does(verdict: Verdict, category: Category) -> None:
+    both = replace(leased(R.QUEUED, R.DEFERRED), whole=True)
+    tried = brought(verdict, verdict)
+    tried = replace(tried, outcomes=tuple(replace(one, category=category) for one in tried.outcomes))
+    general = settle_attempt(both, tried, RETRY, OnUnknown.RETRY, NOW)
+    alone = replace(both, recipients=both.recipients[:1])
+    short = settle_attempt(alone, replace(tried, outcomes=tried.outcomes[:1]), RETRY, OnUnknown.RETRY, NOW)
+    expected = replace(general, recipients=general.recipients[:1], events=general.events[:1], record=short.record)
+    assert short == expected
+    assert list(short.events[0].facts) == list(expected.events[0].facts)
+
+
 def _everything() -> list[tuple[Settlement, LeasedDelivery]]:
     """Every combination of up to three verdicts, old states, retries left or not, expiry, on_unknown, fault or not."""
     settled = []
