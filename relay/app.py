@@ -30,6 +30,7 @@ from relay.dispatch.explain import Explainer
 from relay.dispatch.janitor import Chore, Janitor
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.settler import Settler
 from relay.dispatch.switch import Switch
 from relay.door_log import DoorLog
 from relay.errors import NotFound, StoreUnavailable
@@ -85,8 +86,9 @@ class Relay:
         self.pool = self._build_pool()
         self.leases = Leases(store.queue, self.clock, self.metrics, config.queue.lease)
         attempter = self._build_attempter()
-        self.expiry = Expiry(store.queue, attempter, self.clock, on_done=lambda: self.admission.count(-1))
-        self.dispatcher = self._build_dispatcher(attempter)
+        settler = Settler(store.queue, self.leases, self.clock, self.log, self.metrics)
+        self.expiry = Expiry(store.queue, attempter, settler, self.clock, on_done=lambda: self.admission.count(-1))
+        self.dispatcher = self._build_dispatcher(attempter, settler)
         may_dispatch = config.dispatch.active
         self.switch = Switch(store.directory, self.dispatcher, self.clock, may_dispatch=may_dispatch)
         self.intake = self._build_intake()
@@ -167,14 +169,15 @@ class Relay:
                 max_wait=retry.max_wait,
             ),
             clock=self.clock,
-            log=self.log,
             metrics=self.metrics,
         )
 
-    def _build_dispatcher(self, attempter: Attempter) -> Dispatcher:
+    def _build_dispatcher(self, attempter: Attempter, settler: Settler) -> Dispatcher:
         return Dispatcher(
             queue=self.store.queue,
             attempter=attempter,
+            leases=self.leases,
+            settler=settler,
             clock=self.clock,
             max_concurrent=self.places.attempts,
             active=False,

@@ -8,7 +8,7 @@ an admin alone; a thing of another tenant is NotFound, like a missing one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -66,8 +66,9 @@ class MessageQueue(Protocol):
     async def claim_overdue(self, queue_key: str, wait: int, limit: int) -> Claim:
         """Lease up to `limit` deliveries of one queue that have been due for `wait` µs, without regard to its limits."""
 
-    def settle(self, settlement: Settlement) -> Awaitable[bool]:
-        """Write what an attempt brought. False: the lease had been lost, and nothing was written."""
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        """Write what an attempt brought, in the next transaction: on its way when this returns, answered by its commit.
+        False: the lease had been lost, and nothing was written."""
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """Give leases back untried: ready again as of their due time, the attempt not counted."""

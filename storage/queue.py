@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from relay.clock import Clock
 from relay.contracts import Accepted
@@ -118,18 +119,20 @@ class Queue:
         """See MessageQueue."""
         return await self._database.write(leasing.claim_overdue(queue_key, wait, limit, self._lease_values()))
 
-    def settle(self, settlement: Settlement) -> Awaitable[bool]:
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         """See MessageQueue."""
-        row = settled_row(settlement)
-        return self._settle(settlement) if row is None else self._group.put(Settling(settlement, row), ahead=True)
+        settling = self._group.put(Settling(settlement, settled_row(settlement)), ahead=True)
+        if settlement.slots or settlement.suppressions:
+            settling.add_done_callback(partial(self._tell_settled, settlement))
+        return settling
 
-    async def _settle(self, settlement: Settlement) -> bool:
-        held = await self._group.put(Settling(settlement, None), ahead=True)
+    def _tell_settled(self, settlement: Settlement, settling: asyncio.Future[bool]) -> None:
+        if settling.cancelled() or settling.exception() is not None:
+            return
         if not settlement.spent:
             self._tell_open(settlement.slots)
         if settlement.suppressions:
             self._on_suppressed(settlement.tenant)
-        return held
 
     async def release(self, deliveries: Sequence[LeasedDelivery]) -> None:
         """See MessageQueue."""

@@ -17,9 +17,11 @@ from relay.contracts import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.breaker import elsewhere
 from relay.dispatch.lane import Lane
+from relay.dispatch.leases import Lease, Leases
+from relay.dispatch.settler import Settler
 from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
-from relay.model.delivery import LeasedDelivery
+from relay.model.delivery import LeasedDelivery, Settlement
 from relay.model.explanation import LaneStanding
 from relay.model.health import AccountHealth
 from relay.model.message import DeliveryState
@@ -44,6 +46,8 @@ class Dispatcher:
         *,
         queue: MessageQueue,
         attempter: Attempter,
+        leases: Leases,
+        settler: Settler,
         clock: Clock,
         max_concurrent: int,
         active: bool = True,
@@ -58,8 +62,11 @@ class Dispatcher:
         self._on_expiry = on_expiry
         self._queue = queue
         self._attempter = attempter
+        self._leases = leases
+        self._settler = settler
         self._clock = clock
         self._max_concurrent = max_concurrent
+        self._kept_free = max_concurrent // KEPT_FREE
         self._active = active
         self._on_open = on_open
         self._share = share
@@ -70,7 +77,11 @@ class Dispatcher:
         self._timers: list[tuple[int, str]] = []
         self._wake = asyncio.Event()
         self._in_flight = 0
+        """Deliveries from a slot to the end of their lease, and slots of claims on their way: what the instance may hold."""
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+        """Nothing is in flight any more, for who stops."""
         self._loop_task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -80,15 +91,16 @@ class Dispatcher:
         """A slot for a delivery about to be committed, where nothing older waits for its account."""
         lane = self._lane(queue_key)
         way = lane.way
-        way.resize(account)
+        if account is not way.account:
+            way.resize(account)
         if (
-            account.limits.is_set  # its slots are taken in the store
+            way.is_limited  # its slots are taken in the store
             or not self._active
             or self._stopping
             or way.pending
-            or lane.has_backlog(self._clock.now())
             or not way.breaker.is_closed
-            or self._room(way) == 0
+            or self._room(way) <= 0
+            or (not lane.is_idle and lane.has_backlog(self._clock.now()))
         ):
             return None
         lane.served += 1
@@ -151,7 +163,7 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        """Slots in use."""
+        """Deliveries held, or about to be."""
         return self._in_flight
 
     @property
@@ -183,31 +195,39 @@ class Dispatcher:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + deadline
-        while self._tasks and loop.time() < end:  # a claim that comes back late makes one more task
-            await asyncio.wait(self._tasks, timeout=end - loop.time())
-        if self._tasks:
-            log.warning("%d attempts did not end within %.0f s and are cut", len(self._tasks), deadline)
+        if not await self._calm_down(deadline):
+            log.warning("%d attempts did not end within %.0f s and are cut", self._leases.cut_all(), deadline)
+            self._settler.give_up()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks, timeout=5)
+            await self._calm_down(5)
+
+    async def _calm_down(self, deadline: float) -> bool:
+        """Wait until nothing is under way; whether it came to that."""
+        try:
+            async with asyncio.timeout(deadline):
+                while self._in_flight or self._tasks:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
 
     # -- slots ---------------------------------------------------------------------------------------------------------
 
     def begin(self, way: Way, delivery: LeasedDelivery) -> None:
         """Attempt a leased delivery in a slot already taken."""
         if self._stopping:
-            self.free_slot(way)
+            self.give_back(way)
             self.release(delivery)
         else:
-            self._spawn(self._attempt(way, delivery))
+            lease = self._leases.add(delivery)
+            lease.task = self._loop.create_task(self._attempt(way, lease))
 
-    def free_slot(self, way: Way) -> None:
-        """A slot of the way is free again."""
+    def give_back(self, way: Way) -> None:
+        """A slot that was not used."""
         way.in_flight -= 1
-        self._in_flight -= 1
-        self._offer_room()
+        self._end_one()
 
     def release(self, delivery: LeasedDelivery) -> None:
         """Give a lease back in the background."""
@@ -256,9 +276,12 @@ class Dispatcher:
             self._waiting.pop(way, None)
 
     def _room(self, way: Way) -> int:
-        """How many more slots this way may take of the instance's, and of its own."""
-        kept = self._max_concurrent // KEPT_FREE if way.in_flight else 0
-        return max(0, min(self._max_concurrent - self._in_flight - kept, way.free))
+        """How many more slots this way may take of the instance's, and of its own; below zero where it has too many."""
+        room = self._max_concurrent - self._in_flight
+        if way.in_flight:
+            room -= self._kept_free
+        free = way.capacity - way.in_flight
+        return min(free, room)
 
     async def _claim(self, lane: Lane, slots: int) -> None:
         claim = None
@@ -282,21 +305,41 @@ class Dispatcher:
         for delivery in claim.deliveries if claim else ():
             self.begin(lane.way, delivery)
 
-    async def _attempt(self, way: Way, delivery: LeasedDelivery) -> None:
-        """One leased delivery from here to its settlement; its slot is free afterwards."""
+    async def _attempt(self, way: Way, lease: Lease) -> None:
+        """One leased delivery from here to its outcome, which goes to the store ahead of what is claimed in its place."""
+        settlement = None
         try:
-            settlement = await self._attempter.attempt(way, delivery)
+            settlement = await self._attempter.attempt(way, lease)
+        except Exception:
+            log.exception("%s: attempt failed; it is taken up again when its lease has run out", lease.delivery.id)
+        finally:
+            way.in_flight -= 1
             if settlement is None:
-                return
-            if settlement.state is DeliveryState.READY:
-                self.wake(settlement.queue_key, settlement.due, delivery.message.expires_at)
+                self._leases.remove(lease)
+                self._end_one()
+            else:
+                self._settler.settle(lease, settlement, self._settled)
+                self._offer_room()
+
+    def _settled(self, lease: Lease, settlement: Settlement | None) -> None:
+        """It is written, or its lease was lost."""
+        if settlement is not None:
+            if settlement.state is DeliveryState.DONE:
+                self._on_open(-1)
+            elif settlement.state is DeliveryState.READY:
+                self.wake(settlement.queue_key, settlement.due, lease.delivery.message.expires_at)
                 for part in settlement.parts:
                     self._on_open(1)
                     self.wake(part.queue_key, settlement.due)
-            elif settlement.state is DeliveryState.DONE:
-                self._on_open(-1)
-        finally:
-            self.free_slot(way)
+        self._end_one()
+
+    def _end_one(self) -> None:
+        """One less is in flight."""
+        self._in_flight -= 1
+        if self._waiting:
+            self._wake.set()
+        if self._stopping:
+            self._quiet.set()
 
     async def _release(self, delivery: LeasedDelivery) -> None:
         """Give a lease back, as long as it takes: a store that does not answer keeps it until it runs out."""
@@ -309,9 +352,10 @@ class Dispatcher:
     # -- small change -------------------------------------------------------------------------------------------------
 
     def _lane(self, queue_key: str) -> Lane:
-        lane = self._lanes.get(queue_key)
-        if lane is None:
-            lane = self._lanes[queue_key] = Lane(queue_key, self._way(account_key_of(queue_key)))
+        return self._lanes.get(queue_key) or self._new_lane(queue_key)
+
+    def _new_lane(self, queue_key: str) -> Lane:
+        lane = self._lanes[queue_key] = Lane(queue_key, self._way(account_key_of(queue_key)))
         return lane
 
     def _way(self, account_key: str) -> Way:
@@ -362,12 +406,14 @@ class Dispatcher:
             self._wake.set()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._stopping:
+            self._quiet.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("dispatch task failed", exc_info=error)
 
@@ -387,9 +433,9 @@ class _Slot:
 
     def give_back(self) -> None:
         """Nothing was committed."""
-        self._dispatcher.free_slot(self._way)
+        self._dispatcher.give_back(self._way)
 
     def abandon(self, delivery: LeasedDelivery) -> None:
         """It may have been committed: release the lease if there is one."""
-        self._dispatcher.free_slot(self._way)
+        self._dispatcher.give_back(self._way)
         self._dispatcher.release(delivery)

@@ -14,6 +14,8 @@ from relay.clock import SECOND, Clock
 from relay.contracts import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.outcome import waited_too_long
+from relay.dispatch.settler import Settler
+from relay.dispatch.untried import settle_expired
 from relay.errors import StoreUnavailable
 from relay.model.delivery import Claim, LeasedDelivery
 from relay.model.message import DeliveryState
@@ -30,11 +32,17 @@ class Expiry:
     """`note` whatever waits and has a time; `run` for ever."""
 
     def __init__(
-        self, queue: MessageQueue, attempter: Attempter, clock: Clock, on_done: Callable[[], None] = lambda: None
+        self,
+        queue: MessageQueue,
+        attempter: Attempter,
+        settler: Settler,
+        clock: Clock,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_done` is called for each delivery that has expired."""
         self._queue = queue
         self._attempter = attempter
+        self._settler = settler
         self._clock = clock
         self._on_done = on_done
         self._next = 0
@@ -86,6 +94,7 @@ class Expiry:
         await asyncio.gather(*(self._expire(delivery, reason) for delivery in claim.deliveries))
 
     async def _expire(self, delivery: LeasedDelivery, reason: str | None) -> None:
-        settlement = await self._attempter.expire(delivery, reason)
+        expired = settle_expired(delivery, self._clock.now(), reason)
+        settlement = await self._settler.settle_untried(delivery, expired)
         if settlement is not None and settlement.state is DeliveryState.DONE:
             self._on_done()

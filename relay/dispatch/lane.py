@@ -50,6 +50,11 @@ class Lane:
         """Whether there may be something to attempt now."""
         return self.next_due is not None and self.next_due <= now
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits in the store, as far as is known, whatever the time."""
+        return self.next_due is None and not self.claiming
+
     def has_backlog(self, now: int) -> bool:
         """Whether older mail may be due in the store: then a new message must not overtake it."""
         return self.claiming or self.is_due(now)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from relay.clock import Clock
 from relay.contracts import MessageQueue
@@ -21,12 +20,19 @@ from relay.model.delivery import LeasedDelivery
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Held:
-    delivery: LeasedDelivery
-    task: asyncio.Task[None] | None
-    since: int
-    """When it was taken or last renewed, as counted from boot."""
+class Lease:
+    """One that is held, from the claim until the outcome is written."""
+
+    __slots__ = ("delivery", "since", "superseded", "task")
+
+    def __init__(self, delivery: LeasedDelivery, since: int) -> None:
+        self.delivery = delivery
+        self.since = since
+        """When it was taken or last renewed, as counted from boot."""
+        self.superseded = False
+        """It ran out unrenewed, and was taken anew by us."""
+        self.task: asyncio.Task[None] | None = None
+        """Its attempt. None: it has an outcome; the lease is renewed until that is written, and nothing is cut any more."""
 
 
 class Leases:
@@ -38,37 +44,33 @@ class Leases:
         self._queue = queue
         self._clock = clock
         self._metrics = metrics
-        self._held: dict[str, _Held] = {}
+        self._trusted = lease * 9 // 10  # a tenth for the commit that began it
+        self._held: dict[str, Lease] = {}
 
-    def add(self, delivery: LeasedDelivery) -> None:
-        """The current task attempts it from now on."""
+    def add(self, delivery: LeasedDelivery) -> Lease:
+        """It is ours from now on."""
         before = self._held.get(delivery.id)
-        self._held[delivery.id] = _Held(delivery, asyncio.current_task(), self._clock.boot())
-        if before is not None:  # its lease ran out unrenewed, and has come back to us
+        lease = self._held[delivery.id] = Lease(delivery, self._clock.boot())
+        if before is not None:
+            before.superseded = True
             self._cut(before)
+        return lease
 
-    def conclude(self, delivery: LeasedDelivery) -> None:
-        """It has an outcome: the lease is renewed until that is written, and nothing is cut any more."""
-        held = self._held.get(delivery.id)
-        if held is not None and held.delivery.attempt == delivery.attempt:
-            held.task = None
+    def holds(self, lease: Lease) -> bool:
+        """Whether it can still be ours, by a clock that counts the time in which we were frozen."""
+        return not lease.superseded and self._clock.boot() - lease.since < self._trusted
 
-    def holds(self, delivery: LeasedDelivery) -> bool:
-        """Whether the lease can still be ours, by a clock that counts the time in which we were frozen."""
-        held = self._held.get(delivery.id)
-        return (
-            held is not None
-            and held.delivery.attempt == delivery.attempt
-            and self._clock.boot() - held.since < self.lease * 9 // 10  # a tenth for the commit that began it
-        )
+    def remove(self, lease: Lease) -> None:
+        """It is settled or released, once."""
+        if not lease.superseded:
+            del self._held[lease.delivery.id]
 
-    def remove(self, delivery: LeasedDelivery) -> None:
-        """It is settled or released."""
-        held = self._held.get(delivery.id)
-        if (
-            held is not None and held.delivery.attempt == delivery.attempt
-        ):  # not of a lease taken after this one was lost
-            del self._held[delivery.id]
+    def cut_all(self) -> int:
+        """Cut what is still attempted; answers how many attempts that were."""
+        running = [lease.task for lease in self._held.values() if lease.task is not None]
+        for task in running:
+            task.cancel()
+        return len(running)
 
     async def run(self) -> None:
         """Renew for ever."""
@@ -93,7 +95,7 @@ class Leases:
             elif self._held.get(held.delivery.id) is held:
                 self._cut(held)
 
-    def _cut(self, held: _Held) -> None:
+    def _cut(self, held: Lease) -> None:
         if held.task is None:  # whoever writes its outcome is told by the store
             return
         log.warning("%s: lease lost while it was attempted; the attempt is cut", held.delivery.id)

@@ -7,7 +7,7 @@ from zlib import crc32
 
 from relay.clock import DAY, HOUR, MINUTE, SECOND
 from relay.model.delivery import Asked
-from relay.model.tenant import RetrySettings
+from relay.model.tenant import INHERIT, Account, RetrySettings, Tenant
 
 DEFAULT_SCHEDULE = (1 * MINUTE, 5 * MINUTE, 15 * MINUTE, 1 * HOUR, 2 * HOUR)
 
@@ -39,6 +39,10 @@ class RetryPolicy:
                 if (value := getattr(level, each.name)) is not None:
                     changes[each.name] = value
         return replace(self, **changes) if changes else self
+
+    def of(self, account: Account | None, owner: Tenant) -> RetryPolicy:
+        """The account's, then the tenant's, then the instance's, which this is."""
+        return self.with_settings(account.retry if account else INHERIT, owner.retry)
 
     def grants(self, asked: Asked | None) -> int | None:
         """The delay to keep where one is asked for: an operator's as it stands, a reply's within bounds."""

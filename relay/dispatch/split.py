@@ -15,11 +15,15 @@ from relay.model.queue_key import QueueKey
 from relay.model.tenant import Account, Tenant
 
 
+def undivided(account: Account, tenant: Tenant) -> str | None:
+    """The queue whose mail goes as it is; None: it depends on the recipients."""
+    bounded = account.limits.most_recipients or tenant.limits.most_recipients
+    return None if bounded or tenant.domain_limits else f"{account.key}/{tenant.id}"
+
+
 def parts_of(delivery: LeasedDelivery, account: Account, tenant: Tenant) -> tuple[Part, ...]:
     """In which parts it goes, each by its own queue; empty where it goes as it is."""
-    plain = f"{account.key}/{tenant.id}"
-    bounded = account.limits.most_recipients or tenant.limits.most_recipients
-    if not (bounded or tenant.domain_limits or delivery.queue_key != plain):
+    if delivery.queue_key == undivided(account, tenant):
         return ()
     by_domain: dict[str | None, list[int]] = defaultdict(list)
     for recipient in delivery.recipients:

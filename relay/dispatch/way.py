@@ -31,11 +31,13 @@ class Way:
     __slots__ = (
         "_grown",
         "_share",
+        "account",
         "account_key",
         "batch_size",
         "breaker",
         "capacity",
         "in_flight",
+        "is_limited",
         "pending",
         "served",
     )
@@ -49,10 +51,14 @@ class Way:
         self._share = share or _all
         self.capacity = self._share(1, account_key)
         """Connections it may have at once; of one, until the account has been looked up."""
+        self.account: Account | None = None
+        """As it was when it was last looked at."""
+        self.is_limited = False
+        """Whether it has limits of its own."""
         self.batch_size = CLAIM_AT_MOST
         """The most deliveries in one claim."""
         self.in_flight = 0
-        """Slots in use: attempts, claims on their way, and hand-overs."""
+        """Slots in use: attempts without an outcome, claims on their way, and hand-overs."""
         self.breaker = Breaker()
         self.pending: dict[Lane, None] = {}
         """Lanes with something due that wait for a slot, or for dispatch to look at them."""
@@ -68,6 +74,7 @@ class Way:
         """Follow the account as it is by now."""
         capacity = self._share(account.max_connections, self.account_key)
         grows, self.capacity = capacity > self.capacity, capacity
+        self.account, self.is_limited = account, account.limits.is_set
         self.batch_size = min(account.batch_size or CLAIM_AT_MOST, CLAIM_AT_MOST)
         if grows:
             self._grown()

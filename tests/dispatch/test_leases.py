@@ -131,7 +131,7 @@ async def test_an_outcome_is_not_cut_with_its_lease(
         await seen.wait()
         return held
 
-    monkeypatch.setattr(core.store.queue, "settle", settle_and_wait)
+    monkeypatch.setattr(core.store.queue, "settle", lambda one: asyncio.ensure_future(settle_and_wait(one)))
     accepted = await core.submit()
     await written.wait()
     core.fake.advance(LEASE // 2)

@@ -23,6 +23,7 @@ from relay.dispatch.expiry import Expiry
 from relay.dispatch.explain import Explainer
 from relay.dispatch.leases import Leases
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.settler import Settler
 from relay.dispatch.switch import Switch
 from relay.intake.accept import Intake, IntakeSettings
 from relay.intake.admission import Admission
@@ -241,14 +242,16 @@ def _assemble(
         leases=leases,
         retry=retry or RetryPolicy(),
         clock=clock,
-        log=log,
         metrics=metrics,
     )
+    settler = Settler(queue, leases, clock, log, metrics)
     admission = Admission(clock, metrics, max_messages=max_messages)
-    expiry = Expiry(queue, attempter, clock, on_done=lambda: admission.count(-1))
+    expiry = Expiry(queue, attempter, settler, clock, on_done=lambda: admission.count(-1))
     dispatcher = Dispatcher(
         queue=queue,
         attempter=attempter,
+        leases=leases,
+        settler=settler,
         clock=clock,
         max_concurrent=max_concurrent,
         active=active,
