@@ -56,8 +56,9 @@ class MessageQueue(Protocol):
         """Write down, as failed, a message that was not accepted, for its client's reports. False: a message has its client
         id and does not give it up, so nothing was written."""
 
-    async def claim(self, queue_key: str, limit: int) -> Claim:
-        """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises."""
+    async def claim(self, queue_key: str, limit: int | Callable[[], int]) -> Claim:
+        """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises.
+        A function is asked for it right before they are looked for, perhaps more than once."""
 
     async def claim_expired(self, limit: int) -> Claim:
         """Lease up to `limit` deliveries that wait although their message has expired, of any queue, earliest first. The

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from relay.contracts import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, Settlement
@@ -44,6 +44,12 @@ class Claiming(Item[Claim]):
     """What is due in a queue is wanted."""
 
     wanted: leasing.Wanted
+    limit: Callable[[], int] | None
+    """Asked when it is its turn; None: as wanted."""
+
+    def by_now(self) -> leasing.Wanted:
+        """It, when it is its turn."""
+        return self.wanted if self.limit is None else replace(self.wanted, limit=self.limit())
 
 
 def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool) -> Work[Sequence[Outcome]]:
@@ -61,7 +67,7 @@ def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool) -> 
     if releases:
         yield from settling.release([one for item in releases.values() for one in item.deliveries], lease)
     if claims:
-        claimed = yield from leasing.claim([item.wanted for item in claims.values()], lease)
+        claimed = yield from leasing.claim([item.by_now() for item in claims.values()], lease)
         _note(claims, claimed, outcomes)
     return outcomes
 

@@ -97,11 +97,12 @@ class Queue:
         """See MessageQueue."""
         return await self._database.write(keep_refused(refused, self._lease_values()))
 
-    async def claim(self, queue_key: str, limit: int) -> Claim:
+    async def claim(self, queue_key: str, limit: int | Callable[[], int]) -> Claim:
         """See MessageQueue."""
         terms = await self._terms.get(queue_key)
-        wanted = leasing.Wanted(queue_key, limit, terms.limits, terms.suspends, terms.suppresses)
-        return await self._group.put(Claiming(wanted), ahead=True)
+        first, later = (limit, None) if isinstance(limit, int) else (0, limit)
+        wanted = leasing.Wanted(queue_key, first, terms.limits, terms.suspends, terms.suppresses)
+        return await self._group.put(Claiming(wanted, later), ahead=True)
 
     async def _look_up(self, queue_key: str) -> _Terms:
         tenant = QueueKey.parse(queue_key).tenant

@@ -8,15 +8,16 @@ ends in `settle` or `release`.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 
 from relay.clock import MILLISECOND, SECOND, Clock
 from relay.contracts import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.breaker import elsewhere
-from relay.dispatch.lane import Lane
+from relay.dispatch.lane import Ask, Lane
+from relay.dispatch.lanes import FindAccount, Lanes
 from relay.dispatch.leases import Lease, Leases
 from relay.dispatch.settler import Settler
 from relay.dispatch.way import Way
@@ -54,7 +55,7 @@ class Dispatcher:
         on_open: Callable[[int], None] = lambda _: None,
         on_expiry: Callable[[int | None], None] = lambda _: None,
         share: Callable[[int, str], int] | None = None,
-        find_account: Callable[[str], Awaitable[Account | None]] | None = None,
+        find_account: FindAccount | None = None,
     ) -> None:
         """`on_open` is told how many more deliveries are open than before, or fewer; `on_expiry` when one that waits will be
         too late. Where other processes send for the same instance, `share` says how many of an account's connections are
@@ -69,13 +70,7 @@ class Dispatcher:
         self._kept_free = max_concurrent // KEPT_FREE
         self._active = active
         self._on_open = on_open
-        self._share = share
-        self._find_account = find_account
-        self._ways: dict[str, Way] = {}
-        self._lanes: dict[str, Lane] = {}
-        self._waiting: dict[Way, None] = {}
-        self._timers: list[tuple[int, str]] = []
-        self._wake = asyncio.Event()
+        self._lanes = Lanes(clock, share, find_account, self._spawn)
         self._in_flight = 0
         """Deliveries from a slot to the end of their lease, and slots of claims on their way: what the instance may hold."""
         self._loop = asyncio.get_running_loop()
@@ -89,7 +84,7 @@ class Dispatcher:
 
     def reserve(self, account: Account, queue_key: str) -> _Slot | None:
         """A slot for a delivery about to be committed, where nothing older waits for its account."""
-        lane = self._lane(queue_key)
+        lane = self._lanes.find(queue_key)
         way = lane.way
         if account is not way.account:
             way.resize(account)
@@ -111,55 +106,50 @@ class Dispatcher:
     def wake(self, queue_key: str, due: int, expires_at: int | None = None) -> None:
         """A delivery of this queue is ready in the store, due at `due` and too late at `expires_at`."""
         self._on_expiry(expires_at)
-        lane = self._lane(queue_key)
+        lane = self._lanes.find(queue_key)
         lane.note_due(due)
-        self._look(lane)
+        self._lanes.look(lane)
 
     def reopen(self, limit_key: str) -> None:
         """A slot under this limit was given back."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             if limit_key in lane.limit_keys:
                 lane.reopen()
-                self._look(lane)
+                self._lanes.look(lane)
 
     def hear_of_account(self, health: AccountHealth) -> None:
         """Another process of this instance has found an account out of order, or well again."""
-        way = self._way(health.account_key)
+        way = self._lanes.way(health.account_key)
         way.breaker = elsewhere(health)
-        for lane in self._lanes.values():
-            if lane.way is way:
-                self._look(lane)
+        for lane in self._lanes.of(way):
+            self._lanes.look(lane)
 
     def look_again(self) -> None:
         """The configuration has changed: paused accounts are tried at once, since what ailed them may be mended, and so is
         what had reached a limit or was suspended."""
-        for way in self._ways.values():
-            self._learn(way)
+        for way in self._lanes.ways:
+            self._lanes.learn(way)
             if not way.breaker.is_closed:
                 way.breaker = way.breaker.try_now()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.reopen()
-            self._look(lane)
+            self._lanes.look(lane)
 
     def standing(self, queue_key: str) -> LaneStanding:
         """How dispatch stands towards a queue."""
-        way = self._ways.get(account_key_of(queue_key)) or Way(account_key_of(queue_key))
+        way = self._lanes.peek(account_key_of(queue_key))
         breaker = way.breaker
         return LaneStanding(self._active, way.free, way.capacity, breaker.faults, breaker.ailment, breaker.open_until)
 
     @property
     def paused(self) -> list[tuple[str, str]]:
         """The queues behind paused accounts, and what ails each account."""
-        return [
-            (lane.queue_key, lane.way.breaker.ailment)
-            for lane in self._lanes.values()
-            if not lane.way.breaker.is_closed
-        ]
+        return [(lane.queue_key, lane.way.breaker.ailment) for lane in self._lanes if not lane.way.breaker.is_closed]
 
     @property
     def paused_accounts(self) -> int:
         """How many accounts are paused by a fault of their own."""
-        return sum(not way.breaker.is_closed for way in self._ways.values())
+        return sum(not way.breaker.is_closed for way in self._lanes.ways)
 
     @property
     def in_flight(self) -> int:
@@ -174,8 +164,8 @@ class Dispatcher:
     def set_active(self, active: bool) -> None:
         """Stop or start the scheduler; attempts under way go on."""
         self._active = active
-        for lane in self._lanes.values():
-            self._look(lane)
+        for lane in self._lanes:
+            self._lanes.look(lane)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -196,7 +186,8 @@ class Dispatcher:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         if not await self._calm_down(deadline):
-            log.warning("%d attempts did not end within %.0f s and are cut", self._leases.cut_all(), deadline)
+            if cut := self._leases.cut_all():
+                log.warning("%d attempts did not end within %.0f s and are cut", cut, deadline)
             self._settler.give_up()
             for task in self._tasks:
                 task.cancel()
@@ -237,43 +228,42 @@ class Dispatcher:
 
     async def _run(self) -> None:
         while True:
-            self._wake.clear()
+            self._lanes.wake.clear()
             try:
                 self._look_around(self._clock.now())
             except Exception:  # a bug met with one lane must not end the sending for all
                 log.exception("dispatch failed; it goes on in a moment")
                 await self._clock.pause(STORE_PAUSE)
-                self._wake.set()
-            await self._clock.wait(self._wake, self._timers[0][0] if self._timers else None)
+                self._lanes.wake.set()
+            await self._clock.wait(self._lanes.wake, self._lanes.next_timer)
 
     def _look_around(self, now: int) -> None:
         """Everything whose time has come, and everything that was told."""
-        while self._timers and self._timers[0][0] <= now:
-            at, queue_key = heapq.heappop(self._timers)
-            lane = self._lane(queue_key)
-            if lane.timer == at:  # else an earlier one took its place
-                lane.timer = None
-                self._join(lane)
-        if self._active:
-            # Those with the least on its way first: the room of the instance is theirs before it is the others'.
-            for way in sorted(self._waiting, key=lambda way: way.in_flight):
-                self._claim_for(way, now)
+        self._lanes.ring(now)
+        # Those with the least on its way first: the room of the instance is theirs before it is the others'.
+        for way in sorted(self._lanes.waiting, key=lambda way: way.in_flight):
+            self._claim_for(way, now)
 
     def _claim_for(self, way: Way, now: int) -> None:
         """Send claims for the lanes that have something due, as far as there are slots; the others wait for an event or
         their time."""
+        if not self._active or self._stopping:
+            return
         for lane in [lane for lane in way.pending if not lane.may_claim(now) or way.breaker.open_until > now]:
             del way.pending[lane]
             if (at := lane.next_look(now)) is not None:
-                self._set_timer(lane, at)
-        slots = min(way.allowance(now), self._room(way))
-        for lane, share in way.share(slots, way.pending).items():
-            del way.pending[lane]
-            lane.begin_claim(share)
-            self._in_flight += share
-            self._spawn(self._claim(lane, share))
+                self._lanes.look_at(lane, at)
+        self._share_out(way, way.pending, now)
         if not way.pending:
-            self._waiting.pop(way, None)
+            self._lanes.waiting.pop(way, None)
+
+    def _share_out(self, way: Way, lanes: Iterable[Lane], now: int) -> None:
+        slots = min(way.allowance(now), self._room(way))
+        for lane, share in way.share(slots, lanes).items():
+            way.pending.pop(lane, None)
+            self._in_flight += share
+            if (ask := lane.ask(share)) is not None:
+                self._spawn(self._claim(lane, ask))
 
     def _room(self, way: Way) -> int:
         """How many more slots this way may take of the instance's, and of its own; below zero where it has too many."""
@@ -283,30 +273,40 @@ class Dispatcher:
         free = way.capacity - way.in_flight
         return min(free, room)
 
-    async def _claim(self, lane: Lane, slots: int) -> None:
+    def _fill(self, lane: Lane, ask: Ask) -> int:
+        """A claim's transaction begins: what has come free meanwhile goes along, as far as it is this lane's."""
+        if ask is lane.open_ask:
+            way, now = lane.way, self._clock.now()
+            if self._active and not self._stopping:
+                self._share_out(way, [one for one in {**way.asking, **way.pending} if one.may_claim(now)], now)
+            lane.begin(ask)
+            if lane.is_long:
+                self._lanes.join(lane)
+        return ask.slots
+
+    async def _claim(self, lane: Lane, ask: Ask) -> None:
         claim = None
         try:
-            claim = await self._queue.claim(lane.queue_key, slots)
+            claim = await self._queue.claim(lane.queue_key, partial(self._fill, lane, ask))
         except StoreUnavailable as error:
             log.warning("claim of %s: %s", lane.queue_key, error)
         except Exception:  # a bug must not leave the lane's mail waiting for ever
             log.exception("claim of %s failed", lane.queue_key)
         finally:
-            lane.end_claim(slots, claim)
-            self._in_flight -= slots - (len(claim.deliveries) if claim else 0)
-        now = self._clock.now()
+            now = self._clock.now()
+            self._in_flight -= lane.end(ask, claim, now)
         if claim is None:
-            self._set_timer(lane, now + STORE_PAUSE)
+            self._lanes.look_at(lane, now + STORE_PAUSE)
         elif lane.is_due(now) and not (claim.deliveries or claim.again) and claim.blocked_until is None:
-            self._set_timer(lane, now + CONTENDED_PAUSE)
+            self._lanes.look_at(lane, now + CONTENDED_PAUSE)
         else:
-            self._look(lane)
-        self._offer_room()
+            self._lanes.look(lane)
+        self._lanes.offer_room()
         for delivery in claim.deliveries if claim else ():
             self.begin(lane.way, delivery)
 
     async def _attempt(self, way: Way, lease: Lease) -> None:
-        """One leased delivery from here to its outcome, which goes to the store ahead of what is claimed in its place."""
+        """One leased delivery from here to its outcome. Then its slot is free; the settlement is on its way to the store."""
         settlement = None
         try:
             settlement = await self._attempter.attempt(way, lease)
@@ -314,12 +314,15 @@ class Dispatcher:
             log.exception("%s: attempt failed; it is taken up again when its lease has run out", lease.delivery.id)
         finally:
             way.in_flight -= 1
-            if settlement is None:
-                self._leases.remove(lease)
-                self._end_one()
-            else:
-                self._settler.settle(lease, settlement, self._settled)
-                self._offer_room()
+            try:
+                if way.pending:  # then the claim of what goes next shares a transaction with this settlement
+                    self._claim_for(way, self._clock.now())
+            finally:
+                if settlement is not None:
+                    self._settler.settle(lease, settlement, self._settled)
+                else:
+                    self._leases.remove(lease)
+                    self._end_one()
 
     def _settled(self, lease: Lease, settlement: Settlement | None) -> None:
         """It is written, or its lease was lost."""
@@ -336,8 +339,7 @@ class Dispatcher:
     def _end_one(self) -> None:
         """One less is in flight."""
         self._in_flight -= 1
-        if self._waiting:
-            self._wake.set()
+        self._lanes.offer_room()
         if self._stopping:
             self._quiet.set()
 
@@ -350,60 +352,6 @@ class Dispatcher:
             log.warning("%s: lease not given back (%s); it is taken up again when it has run out", delivery.id, error)
 
     # -- small change -------------------------------------------------------------------------------------------------
-
-    def _lane(self, queue_key: str) -> Lane:
-        return self._lanes.get(queue_key) or self._new_lane(queue_key)
-
-    def _new_lane(self, queue_key: str) -> Lane:
-        lane = self._lanes[queue_key] = Lane(queue_key, self._way(account_key_of(queue_key)))
-        return lane
-
-    def _way(self, account_key: str) -> Way:
-        way = self._ways.get(account_key)
-        if way is None:
-            way = self._ways[account_key] = Way(account_key, self._offer_room, self._share)
-            self._learn(way)
-        return way
-
-    def _learn(self, way: Way) -> None:
-        """What the account may have, where it cannot be learnt by sending: no connection of it may be ours yet."""
-        if self._find_account is not None:
-            self._spawn(self._resize(way, self._find_account))
-
-    async def _resize(self, way: Way, find_account: Callable[[str], Awaitable[Account | None]]) -> None:
-        try:
-            account = await find_account(way.account_key)
-        except StoreUnavailable as error:
-            log.warning("account %s: %s", way.account_key, error)
-            return
-        if account is not None:
-            way.resize(account)
-
-    def _look(self, lane: Lane) -> None:
-        """Something of the lane has changed: have the loop look, now if anything is due, else when it is."""
-        if lane.next_due is None:
-            return
-        if lane.next_due <= self._clock.now():
-            self._join(lane)
-            self._wake.set()
-        else:
-            self._set_timer(lane, lane.next_due)
-
-    def _join(self, lane: Lane) -> None:
-        lane.way.join(lane)
-        self._waiting[lane.way] = None
-
-    def _offer_room(self) -> None:
-        """A slot may be free: lanes that wait for one are looked at again."""
-        if self._waiting:
-            self._wake.set()
-
-    def _set_timer(self, lane: Lane, at: int) -> None:
-        """Look at the lane again at `at`, unless that is to happen earlier anyway."""
-        if lane.timer is None or at < lane.timer:
-            lane.timer = at
-            heapq.heappush(self._timers, (at, lane.queue_key))
-            self._wake.set()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

@@ -33,6 +33,7 @@ class Way:
         "_share",
         "account",
         "account_key",
+        "asking",
         "batch_size",
         "breaker",
         "capacity",
@@ -62,6 +63,8 @@ class Way:
         self.breaker = Breaker()
         self.pending: dict[Lane, None] = {}
         """Lanes with something due that wait for a slot, or for dispatch to look at them."""
+        self.asking: dict[Lane, None] = {}
+        """Lanes with a claim whose transaction has not begun."""
         self.served = 0
         """How much the lane that was served least had when it was given a slot."""
 
@@ -86,13 +89,13 @@ class Way:
     def join(self, lane: Lane) -> None:
         """The lane has something due."""
         if lane not in self.pending:
-            if not lane.claiming:
+            if not lane.is_claiming:
                 lane.served = max(lane.served, self.served - self.capacity)
             self.pending[lane] = None
 
     def share(self, slots: int, lanes: Iterable[Lane]) -> Counter[Lane]:
         """How many of `slots` each lane gets."""
-        line = [(lane.served, place, lane) for place, lane in enumerate(lanes)]
+        line = [(lane.served, place, lane) for place, lane in enumerate(lanes) if lane.may_ask > 0]
         heapq.heapify(line)
         shares: Counter[Lane] = Counter()
         while line and slots > 0:
@@ -100,7 +103,7 @@ class Way:
             self.served = max(self.served, served)
             shares[lane] += 1
             slots -= 1
-            if shares[lane] < self.batch_size:
+            if shares[lane] < lane.may_ask:
                 heapq.heapreplace(line, (served + 1, place, lane))
             else:
                 heapq.heappop(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -11,8 +12,9 @@ import pytest
 from relay.clock import HOUR, MINUTE
 from relay.dispatch.retry import RetryPolicy
 from relay.model.control import Controls
-from relay.model.delivery import Claim
+from relay.model.delivery import Claim, Settlement
 from relay.model.message import MessageState, Priority, RecipientState
+from storage.work import Work
 from tests.support import postgres
 from tests.support.clock import START, FakeClock
 from tests.support.core import Core, running_core
@@ -156,6 +158,52 @@ async def test_a_lane_has_no_more_connections_than_its_account(core: Core, serve
     assert len(server.sessions) == 3
 
 
+@pytest.mark.parametrize("max_concurrent", [10, 1])
+async def test_a_connection_is_free_while_its_outcome_is_written(
+    tmp_path: Path, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, max_concurrent: int
+) -> None:
+    """What is held at once is bounded all the same, up to the settlement."""
+    async with running_core(tmp_path, clock=FakeClock(), max_concurrent=max_concurrent) as core:
+        await core.add_account(server.port, max_connections=1)
+        written, settle = asyncio.Event(), core.store.queue.settle
+        held: list[int] = []
+
+        async def settle_late(settlement: Settlement) -> bool:
+            held.append(core.dispatcher.in_flight)
+            await written.wait()
+            return await settle(settlement)
+
+        monkeypatch.setattr(core.store.queue, "settle", lambda one: asyncio.ensure_future(settle_late(one)))
+        for _ in range(2):
+            await core.submit()
+        await server.wait_for(2 if max_concurrent > 1 else 1)
+        written.set()
+        await core.log.wait_for("sent", count=2)
+        assert len(server.sessions) == 1
+        assert held[-1] == (2 if max_concurrent > 1 else 1)
+
+
+async def test_what_goes_next_is_claimed_together_with_the_settlement_of_the_last(
+    core: Core, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await core.add_account(server.port, max_connections=1)
+    core.dispatcher.set_active(False)
+    for _ in range(20):
+        await core.submit()
+    transactions: list[None] = []
+    write = core.store._database.write
+
+    def counted(work: Work[object]) -> Awaitable[object]:
+        transactions.append(None)
+        return write(work)
+
+    monkeypatch.setattr(core.store._database, "write", counted)
+    core.dispatcher.set_active(True)
+    await core.log.wait_for("sent", count=20)
+    assert len(server.sessions) == 1
+    assert len(transactions) <= 24, "a transaction for each claim beside those of the settlements makes it 40"
+
+
 async def test_a_lane_found_at_the_start_grows_without_waiting_for_its_first_attempt(
     tmp_path: Path, server: SmtpServer
 ) -> None:
@@ -200,7 +248,7 @@ async def test_nothing_is_asked_of_the_store_while_nothing_is_due(
     calls: list[str] = []
     claim = core.store.queue.claim
 
-    async def watched(queue_key: str, limit: int) -> Claim:
+    async def watched(queue_key: str, limit: Callable[[], int]) -> Claim:
         calls.append(queue_key)
         return await claim(queue_key, limit)
 
@@ -228,7 +276,7 @@ async def test_what_another_has_locked_is_claimed_as_soon_as_it_lets_go(tmp_path
             await other.execute("SELECT number FROM deliveries FOR UPDATE")
             claims, claimed = core.store.queue.claim, asyncio.Semaphore(0)
 
-            async def claim(queue_key: str, limit: int) -> Claim:
+            async def claim(queue_key: str, limit: int | Callable[[], int]) -> Claim:
                 found = await claims(queue_key, limit)
                 claimed.release()
                 return found

@@ -8,19 +8,38 @@ from hypothesis import strategies as st
 
 from relay.clock import MINUTE, SECOND
 from relay.dispatch.breaker import Breaker
-from relay.dispatch.lane import Lane
+from relay.dispatch.lane import Ask, Lane
 from relay.dispatch.way import Way
-from relay.model.delivery import Claim
+from relay.model.address import Address
+from relay.model.delivery import Claim, LeasedDelivery
+from relay.model.message import Message, Priority, QueueId, Source
 from tests.support.clock import START
 
 NOW = START
 NOTHING = Claim((), None)
+ANY = LeasedDelivery(
+    "1.1",
+    Message(QueueId("1"), "acme", Address("ann@acme.example"), Priority.MEDIUM, NOW, 1, "<1@a>", Source.SMTP, "main"),
+    "acme/main/acme",
+    1,
+    (),
+    None,
+    NOW,
+)
 
 
 def lane(capacity: int = 3) -> Lane:
     way = Way("acme/main")
     way.capacity = capacity
     return Lane("acme/main/acme", way)
+
+
+def ask(lane: Lane, slots: int) -> Ask:
+    """A claim whose transaction has begun."""
+    new = lane.ask(slots)
+    assert new is not None
+    lane.begin(new)
+    return new
 
 
 def wanted(lane: Lane, now: int) -> int:
@@ -53,33 +72,70 @@ def test_the_earliest_due_time_counts() -> None:
     assert one.next_due == NOW + 3
 
 
-def test_one_claim_at_a_time_and_new_mail_does_not_overtake_it() -> None:
+def test_new_mail_does_not_overtake_a_claim_nor_does_a_second_one() -> None:
     one = lane()
     one.note_due(NOW)
-    one.begin_claim(3)
+    first = ask(one, 3)
     assert (wanted(one, NOW), one.next_look(NOW), one.has_backlog(NOW), one.way.free) == (0, None, True, 0)
-    one.end_claim(3, NOTHING)
+    assert one.end(first, NOTHING, NOW) == 3
     assert (one.next_due, one.way.free, one.has_backlog(NOW)) == (None, 3, False)
+
+
+def test_what_comes_free_before_a_claim_begins_goes_along() -> None:
+    one = lane(5)
+    one.note_due(NOW)
+    first = one.ask(2)
+    assert first is not None
+    assert one.ask(1) is None
+    assert (first.slots, wanted(one, NOW), one.may_ask) == (3, 2, one.way.batch_size - 3)
+    one.begin(first)
+    assert one.may_ask == 0
+    one.end(first, None, NOW)
+    assert (one.way.free, first.slots) == (5, 0)
+
+
+def test_a_claim_that_left_something_due_may_be_followed_before_the_next_has_come_back() -> None:
+    one = lane(2)
+    one.note_due(NOW)
+    one.end(ask(one, 1), Claim((ANY,), NOW), NOW)
+    one.way.in_flight = 0
+    second = ask(one, 1)
+    assert wanted(one, NOW) == 1
+    third = ask(one, 1)
+    one.note_due(NOW + 9)
+    assert one.end(second, NOTHING, NOW) == 1
+    assert (one.next_due, one.may_ask) == (NOW + 9, 0), "it is not long any more"
+    assert one.end(third, NOTHING, NOW) == 1
+    assert (one.next_due, one.may_ask) == (NOW + 9, one.way.batch_size)
 
 
 def test_a_wake_while_a_claim_is_on_its_way_is_not_lost() -> None:
     one = lane()
     one.note_due(NOW)
-    one.begin_claim(1)
+    first = ask(one, 1)
     one.note_due(NOW + 7)
     one.note_due(NOW + 4)
-    one.end_claim(1, Claim((), NOW + 5))
+    one.end(first, Claim((), NOW + 5), NOW)
     assert one.next_due == NOW + 4
-    one.begin_claim(1)  # and it is not remembered twice
-    one.end_claim(1, NOTHING)
+    one.end(ask(one, 1), NOTHING, NOW)  # and it is not remembered twice
+    assert one.next_due is None
+
+
+def test_a_claim_that_has_not_begun_sees_what_was_committed_before() -> None:
+    one = lane()
+    one.note_due(NOW)
+    first = one.ask(1)
+    assert first is not None
+    one.note_due(NOW)
+    one.begin(first)
+    one.end(first, NOTHING, NOW)
     assert one.next_due is None
 
 
 def test_a_claim_that_failed_leaves_things_as_they_were() -> None:
     one = lane()
     one.note_due(NOW)
-    one.begin_claim(2)
-    one.end_claim(2, None)
+    one.end(ask(one, 2), None, NOW)
     assert (one.next_due, one.way.free, wanted(one, NOW)) == (NOW, 3, 3)
 
 
@@ -111,7 +167,9 @@ def test_a_lane_either_claims_or_is_looked_at_later_or_has_something_under_way(
     next_due: int | None, open_until: int, faults: int, in_flight: int, claiming: bool
 ) -> None:
     one = lane()
-    one.next_due, one.way.in_flight, one.claiming = next_due, in_flight, claiming
+    if claiming:
+        ask(one, 1)
+    one.next_due, one.way.in_flight = next_due, in_flight
     one.way.breaker = Breaker(faults, open_until if faults else 0)
     look = one.next_look(NOW)
     assert look is None or look > NOW

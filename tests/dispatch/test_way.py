@@ -72,7 +72,7 @@ def test_who_stays_in_line_is_not_credited_again() -> None:
     one.join(back)
     assert back.served == 1000
     del one.pending[back]
-    back.claiming = True
+    back.ask(1)
     back.served = 500
     one.join(back)
     assert back.served == 500

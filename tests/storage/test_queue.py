@@ -80,6 +80,16 @@ async def test_claims_go_by_priority_then_due_then_id(store: Store) -> None:
     assert [d.message.id for d in rest.deliveries] == [new.message.id for new in wanted[3:]]
 
 
+async def test_a_claim_is_as_large_as_is_wanted_when_its_turn_has_come(store: Store) -> None:
+    for _ in range(3):
+        await store.queue.accept(mail())
+    wanted = [1]
+    claiming = asyncio.ensure_future(store.queue.claim(QUEUE, lambda: wanted[-1]))
+    wanted.append(2)
+    assert len((await claiming).deliveries) == 2
+    assert (await store.queue.claim(QUEUE, lambda: 0)).deliveries == ()
+
+
 async def test_what_is_not_due_or_of_another_queue_is_left(store: Store) -> None:
     later = CLOCK.now() + HOUR
     await store.queue.accept(mail(due=later))
