@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
+from enum import StrEnum
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from relay.errors import StoreError
+from relay.model.message import DeliveryState, MessageState, RecipientState, Source
+from storage.accepting import write_delivery, write_recipients
 from storage.migrate import Migration, migrate, read_migrations
+from storage.rows import write_message
+from storage.sqlite_writer import EXECUTE, SCRIPT, connect, run, split_script
+from storage.statements import load
 from storage.work import script
 from tests.storage.conftest import Open
+from tests.storage.mail import TENANT, mail
 
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)^\)", re.MULTILINE | re.DOTALL)
 _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX .*;$", re.MULTILINE)
@@ -67,3 +78,48 @@ async def test_a_migration_that_fails_leaves_nothing(opened: Open) -> None:
         await database.write(migrate([*migrations, broken], 0))
     await database.write(script("CREATE TABLE half (id TEXT);\n"))
     await database.write(migrate(migrations, 0))
+
+
+HOT_CHECKS: Sequence[tuple[str, str, type[StrEnum]]] = (
+    ("messages", "source", Source),
+    ("messages", "state", MessageState),
+    ("recipients", "state", RecipientState),
+    ("deliveries", "state", DeliveryState),
+)
+
+
+def test_checks_in_cheaper_words_say_the_same(tmp_path: Path) -> None:
+    """Of what was written before, too: SQLite's tables stay as they are."""
+    path = str(tmp_path / "stagepost.db")
+    before, (change,) = read_migrations("sqlite")[:5], read_migrations("sqlite")[5:6]
+    assert change.name == "0007_checks"
+    new = mail()
+    with closing(connect(path)) as connection:
+        for migration in before:
+            run_script(connection, migration.text)
+        connection.execute("INSERT INTO tenants (id, name, created_at) VALUES (?, '', 0)", (TENANT,))
+        texts = {name: (one.text, one.columns) for name, one in load("sqlite").items()}
+        steps: Sequence[tuple[str, Sequence[object]]] = [
+            ("insert_messages", write_message(new.message)),
+            ("insert_recipients", next(write_recipients(new))),
+            ("insert_deliveries", write_delivery(new)),
+        ]
+        lease = ("one", 1, 1)  # holder, clock, length
+        rows = [(EXECUTE, name, lease if "deliveries" in name else (), [row], 1) for name, row in steps]
+        run(connection, texts, ("BEGIN IMMEDIATE", rows, "COMMIT"))
+        run(connection, texts, ("BEGIN IMMEDIATE", [(SCRIPT, change.text, (), None, 0)], "COMMIT"))
+    with closing(connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT id FROM messages").fetchall() == [(new.message.id,)]
+        for table, column, words in HOT_CHECKS:
+            ((text,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
+            assert f"{column} IN (" not in text
+            (check,) = re.findall(rf"^    {column} .*?CHECK \(([^)]*)\)", text, re.MULTILINE | re.DOTALL)[:1]
+            assert set(re.findall(rf"{column} = '(\w+)'", check)) == {word.value for word in words}
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+                connection.execute(f"UPDATE {table} SET {column} = 'nowhere'")
+
+
+def run_script(connection: sqlite3.Connection, text: str) -> None:
+    for statement in split_script(text):
+        connection.execute(statement)
