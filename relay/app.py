@@ -97,6 +97,8 @@ class Relay:
         self.doors: tuple[Door, ...] = ()
         """Where it listens, once it does."""
         self._since: int | None = None
+        self._begun = False
+        """Mail can be handed in: its door is open, and what waits is sent."""
         self._door: SmtpDoor | None = None
         self._certificates: list[tuple[ssl.SSLContext, Path, Path]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -256,6 +258,8 @@ class Relay:
             ill["store"] = str(error)
         if self.admission.stopping:
             ill["instance"] = "shutting down"
+        elif not self._begun:
+            ill["instance"] = "not started"
         return ill
 
     def standing(self) -> Standing:
@@ -281,6 +285,7 @@ class Relay:
             await self._team.start()
         if smtp:
             await self._open_door(smtp)
+        self._begun = True
 
     def _janitors(self) -> tuple[Janitor, Janitor]:
         """For what must be in time, and for what takes its time. One of several processes does the instance's chores."""

@@ -44,6 +44,14 @@ def test_a_message_of_an_idle_instance_is_captured_once_it_runs(relay: RelayProc
     assert relay.cli("messages", "show", sent["id"])["state"] == "captured"
 
 
+def test_a_relay_that_takes_no_mail_yet_is_not_ready(relay: RelayProcess) -> None:
+    idle = stagepost("health", "--config", str(relay.config))
+    assert idle.returncode == Exit.TEMPORARY, idle.stderr
+    assert "not started" in idle.stderr + idle.stdout
+    relay.start()
+    assert relay.cli("health")["status"] == "ready"
+
+
 def test_serve_exits_with_the_reason(relay: RelayProcess) -> None:
     bad = stagepost("serve", "--config", str(relay.config), STAGEPOST_QUEUE_LEASE="soon")
     assert bad.returncode == Exit.CONFIG

@@ -23,15 +23,17 @@ async def _accept_later(queue: Queue, new: NewMessage) -> None:
     await _accept(queue, new)
 
 
-async def _answer_first(queue: Queue, new: NewMessage) -> Accepted:
+def _answer_first(queue: Queue, new: NewMessage) -> asyncio.Future[Accepted]:
     task = asyncio.create_task(_accept_later(queue, new))
     _pending.add(task)
     task.add_done_callback(_pending.discard)
-    return Accepted(new.message.id)
+    answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+    answer.set_result(Accepted(new.message.id))
+    return answer
 
 
 if __name__ == "__main__":
     from relay.cli.main import main
 
-    Queue.accept = _answer_first  # type: ignore[method-assign,assignment]
+    Queue.accept = _answer_first  # type: ignore[method-assign]
     main()
