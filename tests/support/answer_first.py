@@ -35,5 +35,5 @@ def _answer_first(queue: Queue, new: NewMessage) -> asyncio.Future[Accepted]:
 if __name__ == "__main__":
     from relay.cli.main import main
 
-    Queue.accept = _answer_first  # type: ignore[method-assign]
+    Queue.accept = _answer_first  # type: ignore[method-assign,assignment]
     main()
