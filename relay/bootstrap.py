@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.clock import Clock
-from relay.contracts import Directory
+from relay.contracts.directory import Directory
 from relay.model.tenant import DEFAULT_TENANT, Account, AccountKind, Tenant, Token
 from relay.secrets import generate_token, token_hash
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from aiohttp import web
 
 from relay.clock import Clock
-from relay.contracts import Directory
+from relay.contracts.directory import Directory
 from relay.errors import Invalid, NotFound, Violation
 from relay.model.quick import quick
 from relay.model.tenant import DEFAULT_TENANT, IDENTIFIER, INSTANCE, Scope

@@ -7,21 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.contracts import (
-    Accepted,
-    AccountProbe,
-    BounceMailboxes,
-    ClientSides,
-    CommandLog,
-    ContentStore,
-    Directory,
-    EventFeed,
-    Explainer,
-    LimitMeters,
-    MessageArchive,
-    SuppressionList,
-    Suspensions,
-)
+from relay.contracts.archive import Explainer, MessageArchive
+from relay.contracts.commands import CommandLog
+from relay.contracts.content import ContentStore
+from relay.contracts.directory import AccountProbe, BounceMailboxes, ClientSides, Directory
+from relay.contracts.feed import EventFeed
+from relay.contracts.limits import LimitMeters
+from relay.contracts.queue import Accepted
+from relay.contracts.suppressions import SuppressionList
+from relay.contracts.suspensions import Suspensions
 from relay.intake.refused import Refused
 from relay.intake.submission import Submission
 from relay.model.instance import Standing

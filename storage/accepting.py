@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import RelayError
 from relay.model.delivery import NewMessage
 from storage.notices import ready_notes

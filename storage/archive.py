@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from relay.clock import Clock
-from relay.contracts import Acted, ActedOnAll, MessageFilter, QueueCounts
+from relay.contracts.archive import Acted, ActedOnAll, MessageFilter, QueueCounts
 from relay.errors import NotFound
 from relay.model.act import Act, WhyNot
 from relay.model.address import Address

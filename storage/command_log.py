@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from relay.contracts import CommandFilter
+from relay.contracts.commands import CommandFilter
 from relay.model.command import Command
 from storage.database import Database
 from storage.work import execute, fetch

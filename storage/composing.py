@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, Settlement
 from storage import leasing, limiting, settling
 from storage.accepting import accept_messages

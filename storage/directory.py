@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from relay.contracts import NewToken
+from relay.contracts.directory import NewToken
 from relay.errors import NotFound
 from relay.model.instance import Instance
 from relay.model.tenant import Account, Credential, Tenant, Token

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
-from relay.contracts import FeedFilter, FeedPage
+from relay.contracts.feed import FeedFilter, FeedPage
 from relay.errors import StoreUnavailable
 from storage.database import Database
 from storage.rows import read_event

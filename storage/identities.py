@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from relay.contracts import NewToken
+from relay.contracts.directory import NewToken
 from relay.errors import Conflict, NotFound
 from relay.model.tenant import Credential, Tenant, Token
 from storage import configuration

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.clock import Clock
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, QueueHead, Settlement
 from relay.model.event import Event
 from relay.model.explanation import LimitStanding

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import Refusal, Rejected, RelayError, StoreUnavailable
 from relay.model.delivery import NewKey, NewMessage
 from relay.model.message import DeliveryState, MessageState, QueueId, RecipientState

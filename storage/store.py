@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from relay import contracts
+import relay.contracts.archive
+import relay.contracts.commands
+import relay.contracts.content
+import relay.contracts.directory
+import relay.contracts.feed
+import relay.contracts.limits
+import relay.contracts.queue
+import relay.contracts.suppressions
+import relay.contracts.suspensions
 from relay.clock import SECOND, Clock, SystemClock
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.model.event import Event
@@ -52,17 +60,17 @@ log = logging.getLogger(__name__)
 class Store:
     """What relay.app hands to the parts."""
 
-    queue: contracts.MessageQueue
-    limits: contracts.LimitMeters
-    contents: contracts.ContentStore
-    archive: contracts.MessageArchive
-    directory: contracts.Directory
-    commands: contracts.CommandLog
-    suspensions: contracts.Suspensions
-    suppressions: contracts.SuppressionList
-    feed: contracts.EventFeed
-    client_sides: contracts.ClientSides
-    bounce_mailboxes: contracts.BounceMailboxes
+    queue: relay.contracts.queue.MessageQueue
+    limits: relay.contracts.limits.LimitMeters
+    contents: relay.contracts.content.ContentStore
+    archive: relay.contracts.archive.MessageArchive
+    directory: relay.contracts.directory.Directory
+    commands: relay.contracts.commands.CommandLog
+    suspensions: relay.contracts.suspensions.Suspensions
+    suppressions: relay.contracts.suppressions.SuppressionList
+    feed: relay.contracts.feed.EventFeed
+    client_sides: relay.contracts.directory.ClientSides
+    bounce_mailboxes: relay.contracts.directory.BounceMailboxes
     is_new: bool
     """Nobody had put anything in when it was opened."""
 

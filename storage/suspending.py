@@ -13,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
-from relay.contracts import BatchStanding
+from relay.contracts.suspensions import BatchStanding
 from relay.errors import NotFound, RelayError
 from relay.model.message import MessageState
 from relay.model.tenant import Tenant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from relay.clock import Clock
-from relay.contracts import ContentStore
+from relay.contracts.content import ContentStore
 from relay.delivery.connection import ConnectFailed
 from relay.delivery.pool import Pool
 from relay.delivery.transaction import Transaction

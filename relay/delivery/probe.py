@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.contracts import ProbeResult
+from relay.contracts.directory import ProbeResult
 from relay.delivery.connection import ConnectFailed, Connector
 from relay.delivery.timeouts import Timeouts
 from relay.model.delivery import Phase

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from relay.contracts import ContentStore
+from relay.contracts.content import ContentStore
 from relay.delivery.classify import YES, Judgement, judge_break, judge_reply
 from relay.delivery.connection import Connection
 from relay.delivery.dialogue import ConnectionLost

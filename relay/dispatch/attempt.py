@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from relay.clock import MINUTE, SECOND, Clock, rfc3339
-from relay.contracts import Directory, MessageQueue
+from relay.contracts.directory import Directory
+from relay.contracts.queue import MessageQueue
 from relay.delivery.courier import Courier
 from relay.dispatch.bounces import hard_bounces
 from relay.dispatch.breaker import Breaker

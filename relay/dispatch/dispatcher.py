@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 
 from relay.clock import MILLISECOND, SECOND, Clock
-from relay.contracts import MessageQueue
+from relay.contracts.queue import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.breaker import elsewhere
 from relay.dispatch.lane import Ask, Lane

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from relay.clock import SECOND, Clock
-from relay.contracts import MessageQueue
+from relay.contracts.queue import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.outcome import waited_too_long
 from relay.dispatch.settler import Settler

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relay.clock import Clock
-from relay.contracts import Directory, MessageArchive, MessageQueue
+from relay.contracts.archive import MessageArchive
+from relay.contracts.directory import Directory
+from relay.contracts.queue import MessageQueue
 from relay.dispatch.dispatcher import Dispatcher
 from relay.model.explanation import (
     DeliveryExplanation,

@@ -12,7 +12,7 @@ import asyncio
 import logging
 
 from relay.clock import Clock
-from relay.contracts import MessageQueue
+from relay.contracts.queue import MessageQueue
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
 from relay.model.delivery import LeasedDelivery

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relay.contracts import Directory
+from relay.contracts.directory import Directory
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.split import undivided
 from relay.model.message import Message

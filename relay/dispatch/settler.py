@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from relay.clock import SECOND, Clock
-from relay.contracts import MessageQueue
+from relay.contracts.queue import MessageQueue
 from relay.dispatch.leases import Lease, Leases
 from relay.dispatch.untried import hold_back
 from relay.errors import StoreUnavailable

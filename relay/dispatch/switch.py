@@ -11,7 +11,7 @@ import asyncio
 import logging
 
 from relay.clock import SECOND, Clock
-from relay.contracts import Directory
+from relay.contracts.directory import Directory
 from relay.dispatch.dispatcher import Dispatcher
 from relay.errors import StoreUnavailable
 

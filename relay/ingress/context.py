@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.ingress.authenticator import Authenticator
 from relay.ingress.data_reader import Pace
 from relay.ingress.settings import DoorObserver, DoorSettings

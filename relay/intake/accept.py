@@ -10,15 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.clock import Clock
-from relay.contracts import (
-    Accepted,
-    ContentStore,
-    Directory,
-    Handover,
-    MessageQueue,
-    Slot,
-    SuppressionList,
-)
+from relay.contracts.content import ContentStore
+from relay.contracts.directory import Directory
+from relay.contracts.queue import Accepted, Handover, MessageQueue, Slot
+from relay.contracts.suppressions import SuppressionList
 from relay.errors import Refusal, Rejected
 from relay.intake.admission import Admission
 from relay.intake.controls import CONTROL_NAMES

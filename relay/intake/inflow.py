@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from relay.contracts import ContentStore, ContentWriter
+from relay.contracts.content import ContentStore, ContentWriter
 from relay.errors import Refusal, Rejected
 from relay.intake.digest import Digest
 from relay.model.delivery import StoredContent

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from relay.contracts import Directory
+from relay.contracts.directory import Directory
 from relay.errors import NotFound, Refusal, Rejected
 from relay.model.queue_key import QueueKey
 from relay.model.tenant import Account, Tenant

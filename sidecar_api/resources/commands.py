@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 from aiohttp import web
 
-from relay.contracts import CommandFilter
+from relay.contracts.commands import CommandFilter
 from sidecar_api.auth import tenant_or_any
 from sidecar_api.call import Call, answer, stream
 from sidecar_api.schemas.commands import CommandsOut, RemovedOut, command_out

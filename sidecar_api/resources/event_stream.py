@@ -17,7 +17,7 @@ import orjson
 from aiohttp import web
 
 from relay.clock import MILLISECOND, SECOND
-from relay.contracts import FeedFilter
+from relay.contracts.feed import FeedFilter
 from relay.errors import Invalid, StoreUnavailable, Violation
 from relay.model.event import Event
 from relay.model.message import QueueId

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from relay.contracts import FeedFilter
+from relay.contracts.feed import FeedFilter
 from relay.model.message import QueueId
 from sidecar_api.auth import tenant_or_any
 from sidecar_api.call import Call, answer

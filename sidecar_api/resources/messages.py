@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.model.act import Act
 from relay.model.message import QueueId
 from sidecar_api.auth import one_tenant, tenant_or_any

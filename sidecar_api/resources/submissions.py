@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterator
 from aiohttp import web
 
 from relay.compose.mime import write
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import Invalid, NotFound, Violation
 from relay.intake.controls import read_identifier
 from relay.intake.submission import Principal, Submission, Trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from relay.contracts import NewToken
+from relay.contracts.directory import NewToken
 from relay.model.tenant import Scope, SuppressOn, Tenant
 from relay.secrets import token_hash
 from sidecar_api.auth import one_tenant

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.model.address import Address, parse_address
 from relay.model.message import MessageState, QueueId
 from sidecar_api.schemas.examples import example

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from typing_extensions import TypedDict
 
-from relay.contracts import ProbeResult, QueueCounts
+from relay.contracts.archive import QueueCounts
+from relay.contracts.directory import ProbeResult
 from relay.model.instance import DispatchSettings, Instance, Standing
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example, example_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from relay.contracts import BatchStanding
+from relay.contracts.suspensions import BatchStanding
 from relay.model.message import MessageState
 from sidecar_api.schemas.exact import exact
 from sidecar_api.schemas.examples import example

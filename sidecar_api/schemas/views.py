@@ -11,7 +11,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from relay.clock import rfc3339
-from relay.contracts import Acted, ActedOnAll
+from relay.contracts.archive import Acted, ActedOnAll
 from relay.model.message import MessageDetail, Priority, Recipient
 from relay.model.reply import Reply
 from sidecar_api.problems import ProblemOut

@@ -12,7 +12,7 @@ import trustme
 import uvloop
 
 from relay.clock import SystemClock
-from relay.contracts import ContentStore
+from relay.contracts.content import ContentStore
 from relay.delivery.connection import Connector
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool

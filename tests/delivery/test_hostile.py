@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.clock import SystemClock
-from relay.contracts import ContentStore
+from relay.contracts.content import ContentStore
 from relay.delivery.connection import Connector
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool

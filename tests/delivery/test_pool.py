@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from relay.clock import SECOND
-from relay.contracts import ContentStore
+from relay.contracts.content import ContentStore
 from relay.delivery.connection import Connector
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.clock import HOUR, MINUTE, SECOND
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.dispatch.explain import next_attempt, reasons_of
 from relay.errors import NotFound
 from relay.model.address import Address

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.clock import HOUR, MINUTE
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.model.control import Controls
 from relay.model.message import Priority
 from relay.model.tenant import INSTANCE

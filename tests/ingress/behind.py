@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import Rejected
 from relay.intake.submission import Submission
 from relay.model.message import QueueId

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import Refusal
 from relay.ingress.data_reader import Pace
 from relay.ingress.faults import ClientGone, ClientTooSlow

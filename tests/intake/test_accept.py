@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from relay.clock import HOUR, MINUTE
-from relay.contracts import Accepted, MessageFilter
+from relay.contracts.archive import MessageFilter
+from relay.contracts.queue import Accepted
 from relay.errors import Refusal, Rejected
 from relay.intake.accept import IntakeSettings
 from relay.intake.submission import Submission

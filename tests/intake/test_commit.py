@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.contracts import Accepted, MessageFilter
+from relay.contracts.archive import MessageFilter
+from relay.contracts.queue import Accepted
 from relay.errors import StoreUnavailable
 from relay.model.delivery import NewMessage
 from relay.model.message import MessageState

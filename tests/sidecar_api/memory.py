@@ -7,20 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.contracts import (
-    Accepted,
-    Acted,
-    ActedOnAll,
-    BatchStanding,
-    CommandFilter,
-    ContentWriter,
-    FeedFilter,
-    FeedPage,
-    MessageFilter,
-    NewToken,
-    ProbeResult,
-    QueueCounts,
-)
+from relay.contracts.archive import Acted, ActedOnAll, MessageFilter, QueueCounts
+from relay.contracts.commands import CommandFilter
+from relay.contracts.content import ContentWriter
+from relay.contracts.directory import NewToken, ProbeResult
+from relay.contracts.feed import FeedFilter, FeedPage
+from relay.contracts.queue import Accepted
+from relay.contracts.suspensions import BatchStanding
 from relay.errors import Conflict, NotFound, Refusal, Rejected, RelayError
 from relay.intake.refused import Refused
 from relay.intake.submission import Submission

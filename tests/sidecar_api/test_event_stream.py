@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from relay.clock import MILLISECOND, SECOND
-from relay.contracts import FeedFilter, FeedPage
+from relay.contracts.feed import FeedFilter, FeedPage
 from relay.model.event import Event, EventKind
 from relay.model.message import QueueId
 from sidecar_api import operations

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relay.clock import HOUR
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.errors import Conflict, Invalid, NotFound
 from relay.model.act import Act, WhyNot
 from relay.model.event import EventKind

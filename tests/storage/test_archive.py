@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.clock import HOUR
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.errors import Conflict, NotFound
 from relay.model.act import Act
 from relay.model.delivery import AccountFault, Attempt, Category, Phase

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relay.contracts import NewToken
+from relay.contracts.directory import NewToken
 from relay.errors import Conflict, NotFound
 from relay.model.limit import Limits, LimitUnit, OnLimit
 from relay.model.message import Priority

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from relay.clock import MINUTE
-from relay.contracts import FeedFilter
+from relay.contracts.feed import FeedFilter
 from relay.model.event import Event, EventKind
 from relay.model.tenant import Tenant
 from storage import Store, feed, open_store

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from relay.clock import HOUR, MINUTE
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.model.act import Act
 from relay.model.delivery import QueueHead, StoredContent
 from relay.model.event import EventKind

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.errors import Conflict, NotFound, StoreError
 from relay.intake.refused import Refused, write_down
 from relay.intake.submission import Principal

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from relay.clock import DAY, HOUR
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.errors import NotFound, Refusal, Rejected
 from relay.model.act import Act
 from relay.model.delivery import NewKey, NewMessage, StoredContent

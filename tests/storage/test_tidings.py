@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from relay.clock import SECOND, SystemClock
-from relay.contracts import FeedFilter
+from relay.contracts.feed import FeedFilter
 from relay.model.event import EventKind
 from relay.workers.wakes import Wakes
 from storage import Store

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.contracts import Accepted
+from relay.contracts.queue import Accepted
 from relay.model.delivery import NewMessage
 from storage.queue import Queue
 

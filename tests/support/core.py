@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.clock import MINUTE, Clock, SystemClock
-from relay.contracts import Accepted, Directory, MessageQueue
+from relay.contracts.directory import Directory
+from relay.contracts.queue import Accepted, MessageQueue
 from relay.delivery.connection import Connector
 from relay.delivery.courier import Courier
 from relay.delivery.pool import Pool

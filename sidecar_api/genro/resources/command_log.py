@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 from aiohttp import web
 
-from relay.contracts import CommandFilter
+from relay.contracts.commands import CommandFilter
 from relay.model.command import Command
 from sidecar_api.auth import existing_tenant
 from sidecar_api.call import Call, answer

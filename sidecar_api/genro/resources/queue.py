@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from relay.clock import SECOND
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.errors import Conflict, NotFound
 from relay.model.act import Act
 from relay.model.event import Event

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from relay.contracts import MessageFilter
+from relay.contracts.archive import MessageFilter
 from relay.errors import NotFound, Rejected, StoreUnavailable
 from relay.errors import Refusal as WhyNot
 from relay.intake.controls import read_batch

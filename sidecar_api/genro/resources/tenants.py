@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from relay.contracts import NewToken
+from relay.contracts.directory import NewToken
 from relay.errors import Conflict, Invalid, NotFound, Violation
 from relay.model.client_side import NO_CLIENT_SIDE, ClientSide
 from relay.model.tenant import Scope, Tenant, Token
