@@ -270,8 +270,7 @@ class Dispatcher:
         room = self._max_concurrent - self._in_flight
         if way.in_flight:
             room -= self._kept_free
-        free = way.capacity - way.in_flight
-        return min(free, room)
+        return min(way.room, room)
 
     def _fill(self, lane: Lane, ask: Ask) -> int:
         """A claim's transaction begins: what has come free meanwhile goes along, as far as it is this lane's."""
@@ -314,18 +313,21 @@ class Dispatcher:
             log.exception("%s: attempt failed; it is taken up again when its lease has run out", lease.delivery.id)
         finally:
             way.in_flight -= 1
+            if settlement is not None:
+                way.settling += 1
             try:
                 if way.pending:  # then the claim of what goes next shares a transaction with this settlement
                     self._claim_for(way, self._clock.now())
             finally:
                 if settlement is not None:
-                    self._settler.settle(lease, settlement, self._settled)
+                    self._settler.settle(lease, settlement, partial(self._settled, way))
                 else:
                     self._leases.remove(lease)
                     self._end_one()
 
-    def _settled(self, lease: Lease, settlement: Settlement | None) -> None:
+    def _settled(self, way: Way, lease: Lease, settlement: Settlement | None) -> None:
         """It is written, or its lease was lost."""
+        way.settling -= 1
         if settlement is not None:
             if settlement.state is DeliveryState.DONE:
                 self._on_open(-1)

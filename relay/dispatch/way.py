@@ -41,6 +41,7 @@ class Way:
         "is_limited",
         "pending",
         "served",
+        "settling",
     )
 
     def __init__(
@@ -60,6 +61,8 @@ class Way:
         """The most deliveries in one claim."""
         self.in_flight = 0
         """Slots in use: attempts without an outcome, claims on their way, and hand-overs."""
+        self.settling = 0
+        """Outcomes on their way to the store."""
         self.breaker = Breaker()
         self.pending: dict[Lane, None] = {}
         """Lanes with something due that wait for a slot, or for dispatch to look at them."""
@@ -69,9 +72,15 @@ class Way:
         """How much the lane that was served least had when it was given a slot."""
 
     @property
+    def room(self) -> int:
+        """Slots not in use; below zero where there are too many. As many outcomes as connections may be on their way to the
+        store, and each beyond that takes a slot: what a crash sends twice is bounded by both."""
+        return self.capacity - self.in_flight - max(0, self.settling - self.capacity)
+
+    @property
     def free(self) -> int:
         """Slots not in use."""
-        return max(0, self.capacity - self.in_flight)
+        return max(0, self.room)
 
     def resize(self, account: Account) -> None:
         """Follow the account as it is by now."""

@@ -185,3 +185,13 @@ def test_free_slots_are_never_negative(capacity: int) -> None:
     one = lane(capacity)
     one.way.in_flight = 50
     assert one.way.free == max(0, capacity - 50)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "settling", "room"), [(0, 0, 3), (1, 3, 2), (1, 4, 1), (0, 6, 0), (3, 3, 0), (3, 4, -1)]
+)
+def test_outcomes_beyond_as_many_as_connections_take_slots(in_flight: int, settling: int, room: int) -> None:
+    way = Way("acme/main")
+    way.capacity, way.in_flight, way.settling = 3, in_flight, settling
+    assert way.room == room
+    assert way.free == max(0, room)

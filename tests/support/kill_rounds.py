@@ -27,7 +27,9 @@ from tests.support.injector import Injector
 from tests.support.relay_process import RelayProcess
 
 CONNECTIONS = 10
-"""Of the one account to the receiving server, for each instance: the most that one has in flight."""
+"""Of the one account to the receiving server, for each instance."""
+IN_FLIGHT = 2 * CONNECTIONS
+"""The most that an instance has in flight: attempts, and as many outcomes on their way to the store (relay.dispatch.way)."""
 QUIET = 8.0
 """Seconds without a new message after which what is missing is given up."""
 _LOOK = 0.25
@@ -51,12 +53,14 @@ class Outcome:
     kills: list[Kill] = field(default_factory=list)
     after_kills: int = 0
     """What those accepted that went on, between a kill and the end of its round."""
+    held: list[str] = field(default_factory=list)
+    """What the relay has kept back and told of, because it had been attempted when three processes in a row were killed."""
 
     @property
     def lost(self) -> list[str]:
-        """Promised and never seen."""
-        arrived = set(self.received)
-        return [name for name in self.promised if name not in arrived]
+        """Promised, never seen, and not in the relay's keeping either."""
+        there = {*self.received, *self.held}
+        return [name for name in self.promised if name not in there]
 
     @property
     def duplicates(self) -> int:
@@ -87,6 +91,7 @@ class Outcome:
             "rounds": len(self.kills),
             "promised": len(self.promised),
             "lost": len(self.lost),
+            "held_after_three_deaths": len(self.held),
             "duplicates": self.duplicates,
             "most_duplicates_of_a_kill": max(self.duplicates_by_kill),
             "in_flight_at_all_kills": sum(kill.in_flight for kill in self.kills),
@@ -131,7 +136,7 @@ class OneInstance:
     def kill(self, chance: random.Random) -> int:
         """All of it."""
         self._relay.kill()
-        return CONNECTIONS
+        return IN_FLIGHT
 
 
 class Workers:
@@ -157,12 +162,12 @@ class Workers:
         self._kills += 1
         if self._kills % self.all_at_once:
             self._relay.kill_one(chance.choice(workers))
-            return -(-CONNECTIONS // self._count)
+            return 2 * -(-CONNECTIONS // self._count)
         self._relay.kill()
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return CONNECTIONS
+        return IN_FLIGHT
 
     def mend(self) -> None:
         """The parent has started another; without a parent all are started."""
@@ -190,7 +195,7 @@ class Instances:
     def kill(self, chance: random.Random) -> int:
         """One."""
         chance.choice(self.doors).kill()
-        return CONNECTIONS
+        return IN_FLIGHT
 
     def mend(self) -> None:
         """Start again what does not run."""
@@ -249,6 +254,8 @@ async def kill_rounds(site: Site, rounds: int, seed: int, quiet_for: float = QUI
             await _round(site, f"r{number}", token, chance, outcome, log)
         await until_arrived(log, outcome.promised, quiet_for)
         outcome.received = received(log)
+        held = await asyncio.to_thread(first.cli, "messages", "list", "--state", "held", "--all")
+        outcome.held = [one["recipients"][0]["address"].partition("@")[0] for one in held["items"]]
     return outcome
 
 
