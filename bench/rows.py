@@ -184,11 +184,13 @@ def _fairness(document: Document) -> list[Row]:
 
 def _kills(document: Document) -> list[Row]:
     result = document["result"]
+    held = result.get("held_after_three_deaths", 0)
+    kept = f" ({held} held, after three deaths)" if held else ""
     return [
         Row(
             f"kill -9, {result['rounds']} rounds, {result['what']}, {result['storage']}",
             "0 lost; duplicates ≤ in flight at each kill",
-            f"{result['lost']} lost of {result['promised']:,}; {result['duplicates']} duplicates, "
+            f"{result['lost']} lost of {result['promised']:,}{kept}; {result['duplicates']} duplicates, "
             f"{result['most_duplicates_of_a_kill']} by one kill at most; in flight at all kills "
             f"{result['in_flight_at_all_kills']} at most",
             enough=result["lost"] == 0 and result["kills_with_more_duplicates_than_in_flight"] == 0,
