@@ -10,7 +10,7 @@ from relay.model.delivery import Claim, LeasedDelivery, NewMessage, Settlement
 from storage import leasing, limiting, settling
 from storage.accepting import accept_messages
 from storage.group_commit import Item, Outcome
-from storage.ordinary import accept_ordinary, settle_ordinary
+from storage.ordinary import accept_ordinary, claim_ordinary, settle_ordinary
 from storage.work import Lock, Row, Values, Work
 
 
@@ -52,10 +52,11 @@ class Claiming(Item[Claim]):
         return self.wanted if self.limit is None else replace(self.wanted, limit=self.limit())
 
 
-def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool) -> Work[Sequence[Outcome]]:
-    """Locks of limits come first (storage.limiting), claims last: they see what was accepted and given back with them.
+def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool, at_once: bool) -> Work[Sequence[Outcome]]:
+    """Locks of limits come first (storage.limiting), claims last.
 
-    `lease`: holder, length, and the clocks. `ordinary`: what is so goes by the one statement (storage.ordinary)."""
+    `lease`: holder, length, and the clocks. `ordinary`: what is so goes by the one statement (storage.ordinary); `at_once`:
+    claims as well."""
     accepts, settles, releases, claims = _sort(items)
     outcomes: list[Outcome] = [None] * len(items)
     if limit_keys := _limit_keys(settles.values(), releases.values(), claims.values()):
@@ -67,8 +68,9 @@ def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool) -> 
     if releases:
         yield from settling.release([one for item in releases.values() for one in item.deliveries], lease)
     if claims:
-        claimed = yield from leasing.claim([item.by_now() for item in claims.values()], lease)
-        _note(claims, claimed, outcomes)
+        wants = [item.by_now() for item in claims.values()]
+        claim = claim_ordinary if ordinary and at_once and _are_ordinary(wants) else leasing.claim
+        _note(claims, (yield from claim(wants, lease)), outcomes)
     return outcomes
 
 
@@ -125,6 +127,10 @@ def _settle(items: Mapping[int, Settling], lease: Values, outcomes: list[Outcome
     if others:
         settled = yield from settling.settle([item.settlement for item in others.values()], lease)
         _note(others, settled, outcomes)
+
+
+def _are_ordinary(wants: Sequence[leasing.Wanted]) -> bool:
+    return all(want.is_ordinary for want in wants) and len({want.queue_key for want in wants}) == len(wants)
 
 
 def _note(items: Iterable[int], answers: Sequence[Outcome], outcomes: list[Outcome]) -> None:

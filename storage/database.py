@@ -49,6 +49,10 @@ class Database(Protocol):
     def groups_in_flight(self) -> int:
         """How many transactions of a group commit may run at once."""
 
+    @property
+    def claims_at_once(self) -> bool:
+        """Whether one statement can claim with all that an attempt needs (storage.ordinary)."""
+
     async def equip(self) -> None:
         """Make what statements need and what is the connections' own, once the schema is there."""
 

@@ -48,6 +48,11 @@ class Wanted:
     suppresses: bool = False
     """Whether the queue's tenant has put any address on its list of suppressions."""
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Nothing of the queue has to be looked at closer."""
+        return not (self.limits or self.suspends or self.suppresses)
+
 
 @quick
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,14 @@ class _Taken:
     def fence(self) -> tuple[str, int, int]:
         return self.message, self.number, self.attempt
 
-    def place(self) -> tuple[bool, int, str, int]:
+    def place(self) -> tuple[bool, int, DeliveryKey]:
         """As the claim orders them."""
-        return self.priority > 0, self.due + self.priority * AGEING, self.message, self.number
+        return place(self.priority, self.due, self.key)
+
+
+def place(priority: int, due: int, key: DeliveryKey) -> tuple[bool, int, DeliveryKey]:
+    """Of a delivery in its queue."""
+    return priority > 0, due + priority * AGEING, key
 
 
 @dataclass(slots=True)
@@ -91,7 +101,7 @@ class _Catch:
 
 def claim(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
     """Lease what is due; `lease`: holder, length, and the clocks where they are ours. Limits have been locked."""
-    if not any(want.limits or want.suspends or want.suppresses for want in wants):
+    if all(want.is_ordinary for want in wants):
         return (yield from _claim_plain(wants, lease))
     catches: list[_Catch] = []
     for want in wants:
@@ -134,7 +144,7 @@ def _claims(
     lease: Values,
 ) -> Sequence[Claim]:
     known = {row[2]: (read_message(row, 2), row[0], row[1]) for row in messages}
-    next_due = {key: _by_our_clock(due, now, lease) for key, due, now in dues if due is not None}
+    next_due = {key: by_our_clock(due, now, lease) for key, due, now in dues if due is not None}
     return [
         Claim(
             tuple([_lease(catch, place, one, known, recipients, suppressed) for place, one in _leased(catch)]),
@@ -265,7 +275,7 @@ def _read_meters(limits: Sequence[Limit], wanted: int, lease: Values) -> Work[tu
 
 
 def _blocked(division: Division, now: int, lease: Values) -> int | None:
-    return None if division.next_at is None else _by_our_clock(division.next_at, now, lease)
+    return None if division.next_at is None else by_our_clock(division.next_at, now, lease)
 
 
 def claim_expired(limit: int, lease: Values) -> Work[Claim]:
@@ -273,7 +283,7 @@ def claim_expired(limit: int, lease: Values) -> Work[Claim]:
     rows = yield from fetch("claim_expired", {**lease, "limit": limit})
     deliveries = yield from _lease_late(rows)
     ((expires_at, now),) = yield from fetch("next_expiry", lease)
-    return Claim(deliveries, None if expires_at is None else _by_our_clock(expires_at, now, lease))
+    return Claim(deliveries, None if expires_at is None else by_our_clock(expires_at, now, lease))
 
 
 def claim_overdue(queue_key: str, wait: int, limit: int, lease: Values) -> Work[Claim]:
@@ -319,7 +329,7 @@ def _next_dues(wants: Sequence[Wanted], lease: Values) -> Fetch:
     return Fetch("next_dues", lease, [(key,) for key in sorted({want.queue_key for want in wants})])
 
 
-def _by_our_clock(due: int, now: int, lease: Values) -> int:
+def by_our_clock(due: int, now: int, lease: Values) -> int:
     """Our clock's time when the store's shows `due`, so that a clock that is off costs no idle claim."""
     ours = lease["now"]
     assert isinstance(ours, int)  # noqa: S101 - for the type checker: `lease` is ours
@@ -329,7 +339,7 @@ def _by_our_clock(due: int, now: int, lease: Values) -> int:
 def heads(lease: Values) -> Work[Sequence[QueueHead]]:
     """Every queue with ready deliveries."""
     rows = yield from fetch("heads", lease)
-    return [QueueHead(key, _by_our_clock(due, now, lease)) for key, due, now in rows]
+    return [QueueHead(key, by_our_clock(due, now, lease)) for key, due, now in rows]
 
 
 def renew(deliveries: Sequence[LeasedDelivery], lease: Values) -> Work[frozenset[str]]:

@@ -1,25 +1,27 @@
 """Ordinary: nearly every message has one recipient and carries neither a client id nor a key. It comes in by one statement
-and is settled by one, however many share the transaction.
+and is settled by one, however many share the transaction; on PostgreSQL one more claims it, where its queue is ordinary too.
 
-The general way (storage.accepting, storage.settling) takes a statement for each table. On SQLite each of them costs its call
-and its VALUES list; on PostgreSQL each is a round trip. So
-what is written is the same, only the number of statements differs: an ordinary group's is two. Which of a group is at fault
-these do not say: a group that fails is done again, each member alone, by the general way.
+The general way (storage.accepting, storage.settling, storage.leasing) takes a statement for each table. On SQLite each of
+them costs its call and its VALUES list; on PostgreSQL each is a round trip. So what is written is the same, only the number
+of statements differs. Which of a group is at fault these do not say: a group that fails is done again, each member alone, by
+the general way.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from operator import itemgetter
 
 import orjson
 
-from relay.model.delivery import Attempt, NewMessage, Settlement
+from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, Settlement, delivery_id
 from relay.model.message import Message, MessageState, RecipientState, derive_state
+from storage.leasing import AGEING, Wanted, by_our_clock, place
 from storage.notices import ready_notes, settled_notes
-from storage.rows import write_message, write_record, write_reply
-from storage.settling import SOURCES, write_settlement
-from storage.work import Execute, Notify, Row, Values, Work
+from storage.rows import MESSAGE_COLUMNS, read_message, read_recipient, write_message, write_record, write_reply
+from storage.settling import SOURCES, DeliveryKey, write_settlement
+from storage.work import Chain, Execute, Fetch, Notify, Row, Values, Work
 
 _STATES = {state: derive_state(frozenset((state,))).value for state in RecipientState}
 """A message's, by that of its one recipient."""
@@ -90,3 +92,55 @@ def settle_ordinary(settlements: Sequence[Settlement], rows: Sequence[Row], leas
     yield Execute("settle_ordinary", lease, in_order, answered=False, at_least=len(rows))
     if notes := settled_notes(settlements, str(lease["holder"])):
         yield Notify(notes)
+
+
+def claim_ordinary(wants: Sequence[Wanted], lease: Values) -> Work[Sequence[Claim]]:
+    """Lease what is due in ordinary queues, each asked once. It does not see what its group writes: whoever waits for that
+    is told of it apart."""
+    given = [(want.queue_key, want.limit) for want in wants]
+    (rows,) = yield Chain([Fetch("claim_ordinary", {**lease, "ageing": AGEING}, given)])
+    return _read_claims(wants, rows, lease)
+
+
+_PRIORITY, _DUE, _ID, _NUMBER, _ATTEMPT, _ADDRESSED, _CONTENT, _MESSAGE = range(3, 11)
+_RECIPIENT = _MESSAGE + MESSAGE_COLUMNS
+"""Where these stand, or begin, in a row of claim_ordinary."""
+
+
+def _read_claims(wants: Sequence[Wanted], rows: Sequence[Row], lease: Values) -> Sequence[Claim]:
+    dues: dict[str, int | None] = {}
+    taken: dict[str, dict[DeliveryKey, list[Row]]] = defaultdict(dict)
+    for row in rows:
+        queue_key, due, now = row[:_PRIORITY]
+        dues[queue_key] = None if due is None else by_our_clock(due, now, lease)
+        if row[_ID] is not None:
+            taken[queue_key].setdefault((row[_ID], row[_NUMBER]), []).append(row)
+    return [
+        Claim(
+            tuple([_read_delivery(of) for of in sorted(taken[want.queue_key].values(), key=_place)]),
+            dues[want.queue_key],
+        )
+        for want in wants
+    ]
+
+
+def _place(of: Sequence[Row]) -> tuple[bool, int, DeliveryKey]:
+    first = of[0]
+    return place(first[_PRIORITY], first[_DUE], (first[_ID], first[_NUMBER]))
+
+
+def _read_delivery(of: Sequence[Row]) -> LeasedDelivery:
+    """`of`: a row for each of its recipients."""
+    first = of[0]
+    due = first[_DUE]
+    recipients = tuple([read_recipient(row, _RECIPIENT, due) for row in of if row[_RECIPIENT] is not None])
+    return LeasedDelivery(
+        delivery_id(first[_ID], first[_NUMBER]),
+        read_message(first[_MESSAGE:_RECIPIENT]),
+        first[0],
+        first[_ATTEMPT],
+        recipients,
+        first[_CONTENT],
+        due,
+        whole=len(recipients) == first[_ADDRESSED],
+    )

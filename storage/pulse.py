@@ -45,6 +45,11 @@ class Pulse:
         """See Database."""
         return self._database.groups_in_flight
 
+    @property
+    def claims_at_once(self) -> bool:
+        """See Database."""
+        return self._database.claims_at_once
+
     def ailment(self, now: int) -> str | None:
         """What ails the store now (by the boot clock); None: it answers, as far as is known."""
         if self._failure is not None:

@@ -205,4 +205,4 @@ class Queue:
         return {"holder": self.holder, "lease": self._lease, "now": clock.now(), "boot": clock.boot()}
 
     def _compose(self, items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
-        return compose(items, self._lease_values(), ordinary=not alone)
+        return compose(items, self._lease_values(), ordinary=not alone, at_once=self._database.claims_at_once)

@@ -31,6 +31,10 @@ def write_json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
+MESSAGE_COLUMNS = 18
+"""How many {message_columns} there are."""
+
+
 def write_message(message: Message) -> tuple[object, ...]:
     """`rows:` of insert_messages."""
     return (

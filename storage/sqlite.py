@@ -74,6 +74,7 @@ class SQLite:
 
     dialect: Dialect = "sqlite"
     groups_in_flight = 1
+    claims_at_once = False
 
     def __init__(
         self, path: Path, lock: int | None, reader: _Connection, peers: Peers | None, durability: Durability

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from storage.work import Execute, Notify, Step, T, Work
+from storage.work import Chain, Execute, Fetch, Notify, Step, T, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,18 @@ class Stretch(Generic[T]):
     step: Step | None
     """What must be answered; None: the work has ended."""
     result: T | None = None
+
+    @property
+    def last(self) -> Fetch | None:
+        """The step, where it is one statement and the work's last."""
+        match self.step:
+            case Chain(steps=[Fetch() as last]):
+                return last
+        return None
+
+    def is_whole(self, *, notes_go_along: bool) -> bool:
+        """Whether it is all of its work, and one statement, which can commit by itself."""
+        return self.step is None or (self.last is not None and (notes_go_along or not self.notes))
 
 
 def advance(work: Work[T], answer: object) -> Stretch[T]:

@@ -148,6 +148,11 @@ class Overheard:
         """See Database."""
         return self._database.groups_in_flight
 
+    @property
+    def claims_at_once(self) -> bool:
+        """See Database."""
+        return self._database.claims_at_once
+
     async def equip(self) -> None:
         """See Database."""
         await self._database.equip()

@@ -44,7 +44,8 @@ class MessageQueue(Protocol):
 
     async def claim(self, queue_key: str, limit: int | Callable[[], int]) -> Claim:
         """Lease up to `limit` due deliveries of one queue: by priority, then by due time. Their attempt number rises.
-        A function is asked for it right before they are looked for, perhaps more than once."""
+        A function is asked for it right before they are looked for, perhaps more than once. What is committed while it runs
+        it may see or not: whoever waits for that is told of it apart."""
 
     async def claim_expired(self, limit: int) -> Claim:
         """Lease up to `limit` deliveries that wait although their message has expired, of any queue, earliest first. The

@@ -216,3 +216,60 @@ SELECT
     CASE WHEN counted.held = counted.asked AND counted.changed = counted.asked THEN given.tenant_id END,
     given.message_id, given.recipient, given.kind, given.at, given.facts
 FROM counted, given(message_id, tenant_id, recipient, kind, at, facts);
+
+-- claim_ordinary: lease the first due deliveries of queues of which nothing has to be looked at closer: a row for each recipient, with
+-- the content in a delivery's first, and one for a queue of which nothing was taken
+-- differs for the same reason; claim and the three that follow it are four round trips
+-- rows: queue_key text, at_most bigint
+WITH urgent AS MATERIALIZED (
+    SELECT line.message_id, line.number
+    FROM given(queue_key, at_most), LATERAL (
+        SELECT found.message_id, found.number
+        FROM (VALUES (0), (1), (2), (3)) AS level (priority), LATERAL (
+            SELECT
+                message_id, number,
+                CASE deliveries.priority WHEN 0 THEN 0 ELSE due + deliveries.priority * CAST(:ageing AS BIGINT) END AS rank
+            FROM deliveries
+            WHERE state = 'ready' AND suspended = 0 AND queue_key = given.queue_key
+                AND priority = level.priority AND due <= {wall_clock}
+            ORDER BY due, message_id, number LIMIT given.at_most
+            FOR UPDATE SKIP LOCKED
+        ) AS found
+        ORDER BY found.rank, found.message_id, found.number LIMIT given.at_most
+    ) AS line
+), claimed AS (
+    UPDATE deliveries SET
+        state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
+    FROM urgent
+    WHERE deliveries.message_id = urgent.message_id AND deliveries.number = urgent.number
+    RETURNING
+        deliveries.queue_key, deliveries.priority, deliveries.due, deliveries.message_id, deliveries.number, deliveries.attempt,
+        (SELECT count(*) FROM recipients WHERE recipients.message_id = deliveries.message_id) AS addressed,
+        (
+            SELECT min(position) FROM recipients
+            WHERE recipients.message_id = deliveries.message_id AND recipients.delivery = deliveries.number
+                AND recipients.state IN ('queued', 'deferred', 'unknown')
+        ) AS first
+), left_over AS MATERIALIZED (
+    SELECT given.queue_key, {wall_clock} AS now, (
+        SELECT min(waiting.due)
+        FROM (VALUES (0), (1), (2), (3)) AS level (priority), LATERAL (
+            SELECT due FROM deliveries
+            WHERE state = 'ready' AND suspended = 0 AND queue_key = given.queue_key AND priority = level.priority
+                AND (message_id, number) NOT IN (SELECT message_id, number FROM urgent)
+            ORDER BY due LIMIT 1
+        ) AS waiting
+    ) AS due
+    FROM given(queue_key)
+)
+SELECT
+    left_over.queue_key, left_over.due, left_over.now,
+    claimed.priority, claimed.due, claimed.message_id, claimed.number, claimed.attempt,
+    claimed.addressed, contents.inline, {message_columns}, {recipient_columns}
+FROM left_over
+LEFT JOIN claimed ON claimed.queue_key = left_over.queue_key
+LEFT JOIN messages ON messages.id = claimed.message_id
+LEFT JOIN recipients ON recipients.message_id = claimed.message_id AND recipients.delivery = claimed.number
+    AND recipients.state IN ('queued', 'deferred', 'unknown')
+LEFT JOIN contents ON contents.message_id = claimed.message_id AND recipients.position = claimed.first
+ORDER BY claimed.message_id, claimed.number, recipients.position;

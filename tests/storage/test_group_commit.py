@@ -34,6 +34,7 @@ class Gate:
 
     dialect: Dialect = "sqlite"
     groups_in_flight = 1
+    claims_at_once = False
 
     def __init__(self) -> None:
         self.open = asyncio.Event()

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from relay.clock import MINUTE
-from relay.model.delivery import NewMessage, Settlement
+from relay.model.delivery import Claim, NewMessage, Settlement
 from relay.model.message import DeliveryState, MessageState, Priority, RecipientState
 from storage import Store
-from storage.composing import Accepting, Settling
+from storage.composing import Accepting, Claiming, Settling
+from storage.leasing import Wanted
 from storage.ordinary import accepted_row, settled_row
 from storage.settling import IllegalTransition
 from storage.work import Step, Work
-from tests.storage.mail import CLOCK, leased, mail, settled
+from tests.storage.mail import CLOCK, QUEUE, leased, mail, settled
 
 TABLES = ("messages", "contents", "recipients", "deliveries", "attempts", "events")
 DEFERRED, FAILED, SENT = RecipientState.DEFERRED, RecipientState.FAILED, RecipientState.SENT
@@ -121,6 +122,75 @@ async def test_both_ways_settle_alike(store: Store, state: RecipientState) -> No
     assert await store.queue.settle(by_one)
     await one_by_one(store, in_general)
     assert await dump(store, by_one.message) == await dump(store, in_general.message)
+
+
+async def claims(store: Store, *wanted: Wanted, alone: bool) -> Sequence[Claim]:
+    """As the members of a group, or in the general way."""
+    queue: Any = store.queue
+    found: Sequence[Claim] = await store._database.write(
+        queue._compose([Claiming(one, None) for one in wanted], alone=alone)
+    )
+    return found
+
+
+def waiting(now: int, queue: str) -> list[NewMessage]:
+    """Of all priorities, with one recipient and with several, and one that is not due yet."""
+    urgencies = (Priority.LOW, Priority.MEDIUM, Priority.MEDIUM, Priority.HIGH, Priority.IMMEDIATE)
+    found = [mail(now=now, due=now - at, queue=queue, priority=one) for at, one in enumerate(urgencies)]
+    several = mail([f"{name}@example.com" for name in "abc"], now=now, due=now - MINUTE, queue=queue, content=b"x: y")
+    return [*found, several, mail(now=now, due=now + MINUTE, queue=queue)]
+
+
+async def test_both_ways_claim_alike(store: Store) -> None:
+    """Claimed by one way, given back, claimed by the other."""
+    now = CLOCK.now()
+    for queue in (QUEUE, "acme/other/acme"):
+        await asyncio.gather(*map(store.queue.accept, waiting(now, queue)))
+    for limit in (0, 2, 50):
+        wanted = [Wanted(QUEUE, limit), Wanted("acme/none/acme", 5), Wanted("acme/other/acme", 3)]
+        found: list[Sequence[Claim]] = []
+        for alone in (False, True):
+            claimed = await claims(store, *wanted, alone=alone)
+            await store.queue.release([one for claim in claimed for one in claim.deliveries])
+            found.append(claimed)
+        by_one, in_general = found
+        assert [len(claim.deliveries) for claim in by_one] == [min(limit, 6), 0, 3]
+        for one, other in zip(by_one, in_general, strict=True):
+            assert one.deliveries == other.deliveries
+            assert (one.next_due is None) == (other.next_due is None)
+            assert abs((one.next_due or 0) - (other.next_due or 0)) < MINUTE  # a clock is read for each
+
+
+async def test_a_queue_that_is_asked_twice_in_a_group_gives_each_delivery_once(store: Store) -> None:
+    news = waiting(CLOCK.now(), QUEUE)
+    await asyncio.gather(*map(store.queue.accept, news))
+    first, second = await claims(store, Wanted(QUEUE, 3), Wanted(QUEUE, 3), alone=False)
+    assert len({one.id for claim in (first, second) for one in claim.deliveries}) == 6
+
+
+async def test_a_group_with_a_claim_commits_by_one_statement_on_postgresql(store: Store) -> None:
+    database: Any = store._database
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite's writer does a whole group in one hop")
+    before = [mail(leased=True) for _ in range(3)]
+    waits = mail()
+    await asyncio.gather(*map(store.queue.accept, [*before, waits]))
+    said: list[str] = []
+    async with database._connections.use() as connection:
+        connection.add_query_logger(lambda record: said.append(record.query))
+    new = mail()
+    group = [
+        *(Settling(one, settled_row(one)) for one in (replace(settled(leased(new)), whole=True) for new in before)),
+        Accepting(new, accepted_row(new)),
+        Claiming(Wanted(QUEUE, 5), None),
+    ]
+    queue: Any = store.queue
+    *held, _, claim = await database.write(queue._compose(group, alone=False))
+    assert len(said) == 1
+    assert held == [True] * 3
+    assert [one.message.id for one in claim.deliveries] == [waits.message.id]
+    again = await store.queue.claim(QUEUE, 5)  # what went along with a claim is for the next one
+    assert [one.message.id for one in again.deliveries] == [new.message.id]
 
 
 async def test_a_group_of_ten_is_two_statements(store: Store) -> None:

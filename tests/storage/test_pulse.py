@@ -24,6 +24,7 @@ class Wire:
 
     dialect: Dialect = "sqlite"
     groups_in_flight = 2
+    claims_at_once = False
 
     def __init__(self, database: Database) -> None:
         self._database = database

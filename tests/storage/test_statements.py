@@ -19,6 +19,7 @@ SOURCES = sorted(Path(storage.__file__).parent.glob("*.py"))
 
 HOT = {
     "claim": ("deliveries_ready",),
+    "claim_ordinary": ("deliveries_ready",),
     "heads": ("deliveries_ready",),
     "next_dues": ("deliveries_ready",),
     "claim_expired": ("deliveries_expiring",),
@@ -129,6 +130,8 @@ def test_fragments_are_used() -> None:
 async def test_hot_statements_walk_their_index(store: Store) -> None:
     statements = load(store._database.dialect)
     for name, indexes in HOT.items():
+        if name not in statements:  # the other database's
+            continue
         plan = await explain(store, statements[name])
         for index in indexes:
             assert index in plan, f"{name}:\n{plan}"
