@@ -46,8 +46,9 @@ class Database(Protocol):
         """Which of the two it is."""
 
     @property
-    def groups_in_flight(self) -> int:
-        """How many transactions of a group commit may run at once."""
+    def groups_at_most(self) -> int:
+        """How many transactions of a group commit may run at once where some wait for locks. As a rule it is one: two take
+        half as much each, and need twice what a commit costs (on PostgreSQL a third more of the server's CPU)."""
 
     @property
     def claims_at_once(self) -> bool:

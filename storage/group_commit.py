@@ -4,6 +4,9 @@ Nothing is ever held back to gather more (a millisecond of gathering cost 42 % o
 transaction at once, and load makes the groups. A group that fails for anything but an unavailable store is taken apart and
 each of its items is run alone, so that only the culprit fails. A caller that stops waiting undoes nothing.
 
+Where transactions can overlap, one that waits for a row that somebody has locked holds up nobody but its own members: after
+a while the next begins beside it.
+
 What sends (claims, settlements, releases) goes ahead of what comes in: there is as much of it as there are connections,
 while a flood at the doors knows no bound, and behind it a connection would be idle for most of the time.
 """
@@ -23,6 +26,8 @@ R_co = TypeVar("R_co", covariant=True)
 MAX_GROUP = 64
 """Items in one transaction, as many again of those that go ahead: enough to carry what a transaction costs by itself
 (0.85 ms of CPU on SQLite, its fsync among it; 0.08 for a message), few enough that the next need not wait long."""
+PATIENCE = 0.1
+"""Seconds after which a group does not wait for the one before it, where they can overlap."""
 
 
 class Item(Generic[R_co]):
@@ -55,8 +60,11 @@ class GroupCommit:
         self._waiting: list[_Waiting] = []
         self._ahead: list[_Waiting] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._free = database.groups_in_flight
-        """How many transactions may begin."""
+        self._latest: asyncio.Task[None] | None = None
+        """Sees to what waits. Others have waited too long for a group of theirs, and end with it."""
+        self._begun = 0
+        """How many groups have begun."""
+        self._impatient: asyncio.TimerHandle | None = None
         self._closed = False
 
     def put(self, item: Item[R], *, ahead: bool = False) -> asyncio.Future[R]:
@@ -66,8 +74,10 @@ class GroupCommit:
             future.set_exception(StoreUnavailable("the store is closed"))
             return future
         (self._ahead if ahead else self._waiting).append((item, future))
-        if self._free:
+        if self._latest is None:
             self._start()
+        elif self._impatient is None and self._database.groups_at_most > 1:
+            self._be_impatient()
         return future
 
     async def close(self) -> None:
@@ -78,22 +88,39 @@ class GroupCommit:
 
     def _start(self) -> None:
         """Begin a transaction: it takes what waits when it gets its turn on the loop."""
-        self._free -= 1
-        task = self._loop.create_task(self._commit())
+        self._latest = task = self._loop.create_task(self._commit())
         self._running.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._free += 1
-        if self._ahead or self._waiting:
+        if self._latest is task:
+            self._latest = None
+            if self._waits:
+                self._start()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._ahead or self._waiting)
+
+    def _look(self, begun: int) -> None:
+        """Some time after something had to wait, when so many groups had begun."""
+        self._impatient = None
+        if not self._waits:
+            return
+        if self._begun == begun and len(self._running) < self._database.groups_at_most:
             self._start()
+        self._be_impatient()
+
+    def _be_impatient(self) -> None:
+        self._impatient = self._loop.call_later(PATIENCE, self._look, self._begun)
 
     async def _commit(self) -> None:
         """One group after the other, while any waits: a new task would come two turns of the loop later."""
+        this = asyncio.current_task()
         group: Sequence[_Waiting] = ()
         try:
-            while group := self._next():
+            while self._latest is this and (group := self._next()):
                 try:
                     outcomes = await self._database.write(self._compose([item for item, _ in group], alone=False))
                 except StoreUnavailable as error:
@@ -117,6 +144,7 @@ class GroupCommit:
     def _next(self) -> Sequence[_Waiting]:
         group = self._ahead[:MAX_GROUP] + self._waiting[:MAX_GROUP]
         self._ahead, self._waiting = self._ahead[MAX_GROUP:], self._waiting[MAX_GROUP:]
+        self._begun += 1
         return group
 
 

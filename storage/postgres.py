@@ -78,8 +78,7 @@ class PostgreSQL:
     """Satisfies Database."""
 
     dialect: Dialect = "postgres"
-    groups_in_flight = 1
-    """Two take half as much each, and need twice what a commit costs: a third more of the server's CPU for a message."""
+    groups_at_most = CONNECTIONS // 2
     claims_at_once = True
 
     def __init__(self, url: str, connections: Connections[_Connection]) -> None:

@@ -73,7 +73,7 @@ class SQLite:
     processes."""
 
     dialect: Dialect = "sqlite"
-    groups_in_flight = 1
+    groups_at_most = 1
     claims_at_once = False
 
     def __init__(

@@ -144,9 +144,9 @@ class Overheard:
         return self._database.dialect
 
     @property
-    def groups_in_flight(self) -> int:
+    def groups_at_most(self) -> int:
         """See Database."""
-        return self._database.groups_in_flight
+        return self._database.groups_at_most
 
     @property
     def claims_at_once(self) -> bool:

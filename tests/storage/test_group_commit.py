@@ -10,7 +10,7 @@ import pytest
 
 from relay.errors import Conflict, StoreUnavailable
 from storage.database import Hearing
-from storage.group_commit import MAX_GROUP, GroupCommit, Item, Outcome
+from storage.group_commit import MAX_GROUP, PATIENCE, GroupCommit, Item, Outcome
 from storage.statements import Dialect
 from storage.work import T, Work
 
@@ -33,10 +33,10 @@ class Gate:
     """Satisfies Database: every write waits until it is let through."""
 
     dialect: Dialect = "sqlite"
-    groups_in_flight = 1
     claims_at_once = False
 
-    def __init__(self) -> None:
+    def __init__(self, groups_at_most: int = 1) -> None:
+        self.groups_at_most = groups_at_most
         self.open = asyncio.Event()
         self.open.set()
         self.begun = asyncio.Event()
@@ -97,6 +97,33 @@ async def test_what_goes_ahead_waits_for_one_transaction_however_many_items_wait
     await asyncio.gather(*tasks)
     assert done[:4] == [2, 2000, 2002, 4]
     assert len(done) == len(tasks)
+
+
+async def begun(gate: Gate, group: GroupCommit, number: int) -> asyncio.Future[int]:
+    """Put in, and its transaction has begun."""
+    gate.begun.clear()
+    future = group.put(Number(number))
+    await gate.begun.wait()
+    return future
+
+
+@pytest.mark.parametrize("groups_at_most", [1, 3])
+async def test_a_group_that_waits_too_long_holds_up_nobody_where_they_can_overlap(groups_at_most: int) -> None:
+    gate = Gate(groups_at_most)
+    group = GroupCommit(gate, compose)
+    stuck = []
+    for number in range(1, groups_at_most):
+        gate.open = asyncio.Event()  # a gate of its own
+        stuck.append(await begun(gate, group, number))
+    gate.open = asyncio.Event()
+    last = await begun(gate, group, 100)
+    waits = group.put(Number(200))
+    _, pending = await asyncio.wait([last, waits], timeout=3 * PATIENCE)
+    assert pending == {last, waits}, "no more than that are under way"
+    assert gate.writes == groups_at_most
+    gate.open.set()
+    assert [await last, await waits] == [200, 400]
+    assert not any(one.done() for one in stuck)
 
 
 async def test_only_the_culprit_fails() -> None:

@@ -49,6 +49,30 @@ async def until(condition: Callable[[], bool], within: float = 20) -> None:
             await asyncio.sleep(0.001)
 
 
+async def test_a_row_that_somebody_has_locked_holds_up_nobody_else(pair: tuple[Store, Store]) -> None:
+    store = pair[0]
+    new = mail(leased=True)
+    await store.queue.accept(new)
+    async with using(pair[1]) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("SELECT id FROM messages WHERE id = $1 FOR NO KEY UPDATE", new.message.id)
+        settling = store.queue.settle(replace(settled(leased(new)), whole=True))
+        async with asyncio.timeout(5):  # a lock is waited for twice as long
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+            for _ in range(3):
+                await store.queue.accept(mail())
+        assert not settling.done()
+        await transaction.rollback()
+    assert await settling
+
+
+def using(store: Store) -> Any:
+    database: Any = store._database
+    return database._connections.use()
+
+
 async def test_no_delivery_is_claimed_twice(pair: tuple[Store, Store]) -> None:
     count = 3000
     accepting = [asyncio.ensure_future(pair[at % 2].queue.accept(mail())) for at in range(count)]

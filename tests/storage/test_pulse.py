@@ -23,7 +23,7 @@ class Wire:
     """A real database behind a wire that can be cut, or hold what goes over it."""
 
     dialect: Dialect = "sqlite"
-    groups_in_flight = 2
+    groups_at_most = 2
     claims_at_once = False
 
     def __init__(self, database: Database) -> None:
