@@ -2,11 +2,13 @@
 
 The key file has a line `<key id> <base64 of 32 bytes>` for each key; the first encrypts, all decrypt, so that a key is
 changed by putting a new line on top. A value is `v1:<key id>:<base64 of nonce and ciphertext>`; table, column, tenant and
-row are authenticated with it, so that a ciphertext moved elsewhere does not open.
+row are authenticated with it, so that a ciphertext moved elsewhere does not open. The store remembers which keys belong to
+it, and is not opened without them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -18,7 +20,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.errors import StoreError
+from storage.database import Database
+from storage.work import Lock, Work, execute, fetch, fetch_one
 
+KEY_ID = "key_id"
+"""The setting that names the key which encrypts."""
 _LINE = re.compile(r"([A-Za-z0-9._-]{1,32})[ \t]+([A-Za-z0-9+/=]{44})")
 _NONCE = 12
 _KEY = 32
@@ -129,3 +135,29 @@ def _publish(draft: Path, file: Path) -> Cipher | None:
     finally:
         os.close(folder)
     return None
+
+
+async def open_cipher(database: Database, key_file: Path) -> Cipher:
+    """The keys that belong to the store; a key is made only for a store that has never known one."""
+    cipher = await asyncio.to_thread(read_keys, key_file)
+    if cipher is None:
+        if known := await database.read(_known_keys()):
+            raise StoreError(
+                f"the store was encrypted with key {known[0]} and there is no key file {key_file}: "
+                "put the key file that belongs to this store there"
+            )
+        cipher = await asyncio.to_thread(make_keys, key_file)
+    await database.write(_adopt(cipher))
+    return cipher
+
+
+def _known_keys() -> Work[list[str]]:
+    current = yield from fetch_one("setting", {"name": KEY_ID})
+    passwords = yield from fetch("used_passwords")
+    return sorted({*([current[0]] if current else []), *(key_id_of(row[0]) for row in passwords)})
+
+
+def _adopt(cipher: Cipher) -> Work[None]:
+    yield Lock("lock_configuration", [("key",)])
+    cipher.require((yield from _known_keys()))
+    yield from execute("put_setting", {"name": KEY_ID, "value": cipher.key_id})

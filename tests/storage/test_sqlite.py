@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from relay.errors import StoreError, StoreUnavailable
+from storage.opening import sqlite_path
 from storage.sqlite import open_sqlite
 from storage.sqlite_writer import split_script
-from storage.store import sqlite_path
 from storage.work import Work, fetch, script
 from tests.storage.conftest import Open, furnish
 from tests.storage.mail import IDS, mail
