@@ -11,8 +11,6 @@ the members of the problem (RFC 9457). The command line speaks through this alon
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,9 +23,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from relay.errors import Violation
+from sidecar_api.client_errors import ApiError, NotARelay, Unreachable, Untrusted, problem_of, unanswered
 from sidecar_api.operations import Item, Listing, Operation, Stream, T
 from sidecar_api.received import Received
+
+__all__ = ["Answer", "ApiError", "Client", "Json", "NotARelay", "Query", "Unreachable", "Untrusted"]
 
 Json = Any
 """What JSON gives; its shape is the route's."""
@@ -40,46 +40,6 @@ _PASSING = frozenset({429, 502, 503, 504})
 """Statuses of problems that pass."""
 _MERGE_PATCH = "application/merge-patch+json"
 _RFC822 = "message/rfc822"
-
-
-class ApiError(Exception):
-    """The relay's answer where it is none of success. `code` is the stable word of the problem."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        title: str,
-        detail: str,
-        violations: tuple[Violation, ...] = (),
-        *,
-        retry_after: int | None = None,
-        request_id: str | None = None,
-        parts: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail or title)
-        self.status = status
-        self.code = code
-        self.title = title
-        self.detail = detail
-        self.violations = violations
-        self.retry_after = retry_after
-        """Seconds, where the relay says when to try again."""
-        self.request_id = request_id
-        self.parts = parts or {}
-        """What is ill, by part, where a relay is not ready."""
-
-
-class Unreachable(ConnectionError):
-    """Nothing answers where the relay should be; nothing is known of what was asked."""
-
-
-class Untrusted(Unreachable):
-    """What answers there could not show that it is the relay: its certificate is not trusted."""
-
-
-class NotARelay(Unreachable):
-    """What answers there speaks another protocol: no TLS at an https URL, no HTTP at any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +85,7 @@ class Client:
         self._socket = socket
         self._ca_file = ca_file
         self._base = url.rstrip("/")
+        self._where = self._base if socket is None else str(socket)
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -296,30 +257,10 @@ class Client:
                 method, self._base + path, params=_parameters(query), data=data, headers=sent, allow_redirects=False
             ) as response:
                 if not 200 <= response.status <= 299:
-                    raise _error(response, await response.read())
+                    raise problem_of(response, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise self._unreachable(fault) from fault
-
-    def _unreachable(self, fault: Exception) -> OSError:
-        where = self._socket if self._socket is not None else self._base
-        if isinstance(getattr(fault, "os_error", fault), PermissionError):
-            return PermissionError(errno.EACCES, "permission denied", str(where))
-        if isinstance(fault, aiohttp.ClientConnectorCertificateError):
-            return Untrusted(f"the certificate of {where} is not trusted: {_reason(fault.certificate_error)}")
-        if isinstance(fault, aiohttp.ClientSSLError):
-            return NotARelay(f"no TLS with {where}: {_reason(fault.os_error)}; is it http, or another port?")
-        if isinstance(fault, aiohttp.ClientResponseError):  # an answer that cannot be read
-            return NotARelay(f"what answers at {where} does not speak HTTP; is it another port, or https?")
-        return Unreachable(f"no answer from {where}: {_reason(getattr(fault, 'os_error', fault))}")
-
-
-def _reason(fault: Exception) -> str:
-    said = getattr(fault, "verify_message", "") or getattr(fault, "reason", "")
-    if not said and isinstance(fault, OSError) and fault.errno:
-        # Below zero are those of name resolution; the others' text would name asyncio's call.
-        said = (os.strerror(fault.errno) if fault.errno > 0 else str(fault.strerror)).lower()
-    return said or str(fault) or type(fault).__name__
+            raise unanswered(fault, self._where) from fault
 
 
 def _parameters(query: Query | None) -> list[tuple[str, str]]:
@@ -334,26 +275,3 @@ def _parameters(query: Query | None) -> list[tuple[str, str]]:
 
 def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _error(response: aiohttp.ClientResponse, octets: bytes) -> ApiError:
-    parts: Mapping[str, str] = {}
-    try:
-        problem = orjson.loads(octets)
-        violations = tuple(Violation(one["path"], one["detail"]) for one in problem.get("violations", ()))
-        code, title, detail = problem["code"], problem["title"], problem["detail"]
-        parts = problem.get("parts", parts)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):  # not our relay, or a proxy before it
-        code, title, violations = "not_a_problem", response.reason or "", ()
-        detail = f"{response.status} {title} is not an answer of this API: is it the relay's URL?"
-    retry_after = response.headers.get("Retry-After", "")
-    return ApiError(
-        response.status,
-        code,
-        title,
-        detail,
-        violations,
-        retry_after=int(retry_after) if retry_after.isdecimal() else None,
-        request_id=response.headers.get("X-Request-ID"),
-        parts=parts,
-    )
