@@ -13,9 +13,10 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from relay.app import Relay, open_configured
+from relay.app import Relay
 from relay.clock import SECOND
 from relay.config import Config
+from relay.configured import open_configured
 from relay.instance import holder_name
 from relay.last_words import EX_IOERR
 from relay.serving import Doors, bound_doors, furnish, print_banner, run

@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from relay.app import API_GRACE, Relay, open_configured
+from relay.app import API_GRACE, Relay
 from relay.bootstrap import make_default_tenant
 from relay.clock import SystemClock
 from relay.config import Config
+from relay.configured import open_configured
 from relay.instance import instance_lock, is_listening, prepare_data_dir
 from sidecar_api.site import start_site
 

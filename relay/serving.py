@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay import __version__
-from relay.app import API_GRACE, Relay, open_configured
+from relay.app import API_GRACE, Relay
 from relay.bootstrap import Banner, make_admin_token, make_default_tenant
 from relay.clock import SECOND, SystemClock
 from relay.config import Config, Endpoint
+from relay.configured import open_configured
 from relay.errors import ConfigError
 from relay.ingress.listener import Listener, bind
 from relay.instance import instance_lock, pid_file, prepare_data_dir
@@ -90,13 +91,13 @@ async def run(
     life = loop.create_task(_show_life(overseer))
     for number in stop_signals:
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload_certificates)
+    loop.add_signal_handler(signal.SIGHUP, relay.certificates.reload)
     api = relay.config.api
     site = await start_site(
         relay.api(),
         sockets=doors.api,
         unix_path=doors.control,
-        tls=relay.tls(api.certificate, api.private_key),
+        tls=relay.certificates.context(api.certificate, api.private_key),
         patience=Patience(request=api.request_timeout / SECOND),
         max_connections=relay.places.api,
         shutdown_timeout=API_GRACE,

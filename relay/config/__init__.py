@@ -1,4 +1,5 @@
-"""Configuration: an INI file and the environment, read once into frozen values. Read by relay.app and relay.cli alone.
+"""Configuration: an INI file and the environment, read once into frozen values. Read by the composition root
+(relay.configured, relay.app, and what stands above) and by relay.cli alone.
 
 `sections` is the table of settings, `values` reads their kinds, `loading` finds and reads them, `checks` holds them
 against each other, `example` writes `config.example.ini`.

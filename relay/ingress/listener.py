@@ -31,7 +31,6 @@ _BACKLOG = 4096
 and tries again after seconds; a crowd is rather to be told 421."""
 _LAST_WAIT = 1.0
 """Seconds for sessions to end that have been aborted; the process goes on to its end without them."""
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +59,6 @@ def bind(host: str, port: int) -> tuple[socket.socket, ...]:
             sock.close()
         raise
     return tuple(sockets)
-
-
-def server_tls(certificate: str, key: str | None = None) -> ssl.SSLContext:
-    """A server's context: TLS 1.2 and later, authenticated encryption alone. Load a renewed certificate into it in place."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 class ConnectionCount(Protocol):

@@ -15,8 +15,9 @@ import pytest
 import trustme
 import uvloop
 
+from relay.certificates import server_tls
 from relay.clock import Clock, SystemClock
-from relay.ingress.listener import Listener, SmtpDoor, bind, server_tls
+from relay.ingress.listener import Listener, SmtpDoor, bind
 from relay.ingress.settings import DoorSettings
 from tests.ingress.behind import People, RecordingIntake, RecordingObserver
 
