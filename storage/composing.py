@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from relay.contracts.queue import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, Settlement
@@ -30,6 +31,9 @@ class Settling(Item[bool]):
     settlement: Settlement
     row: Row | None
     """Where it is ordinary."""
+
+
+T = TypeVar("T", Accepting, Settling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +101,11 @@ def _sort(
 
 def _accept(items: Mapping[int, Accepting], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
     """By one statement for all that are ordinary, if that is wanted; the others by the general way."""
-    others = {at: item for at, item in items.items() if item.row is None} if ordinary else items
-    if len(others) < len(items):
-        taken = [item.new for item in items.values() if item.row is not None]
-        rows = [item.row for item in items.values() if item.row is not None]
-        yield from accept_ordinary(taken, rows, lease)
-        for at, item in items.items():
-            if item.row is not None:
-                outcomes[at] = Accepted(item.new.message.id)
+    taken, rows, others = _part(items, ordinary=ordinary)
+    if taken:
+        yield from accept_ordinary([item.new for item in taken.values()], rows, lease)
+        for at, item in taken.items():
+            outcomes[at] = Accepted(item.new.message.id)
     if others:
         accepted = yield from accept_messages([item.new for item in others.values()], lease)
         _note(others, accepted, outcomes)
@@ -112,21 +113,31 @@ def _accept(items: Mapping[int, Accepting], lease: Values, outcomes: list[Outcom
 
 def _settle(items: Mapping[int, Settling], lease: Values, outcomes: list[Outcome], *, ordinary: bool) -> Work[None]:
     """The same of settlements."""
-    others = items
-    if ordinary and len({item.settlement.delivery for item in items.values()}) == len(items):
-        others = {at: item for at, item in items.items() if item.row is None}
-    if 0 < len(others) < len(items):  # two statements, each of which would lock its messages in order
+    ordinary = ordinary and len({item.settlement.delivery for item in items.values()}) == len(items)
+    taken, rows, others = _part(items, ordinary=ordinary)
+    if taken and others:  # two statements, each of which would lock its messages in order
         yield Lock("lock_messages", sorted({(item.settlement.message,) for item in items.values()}))
-    if len(others) < len(items):
-        taken = [item.settlement for item in items.values() if item.row is not None]
-        rows = [item.row for item in items.values() if item.row is not None]
-        yield from settle_ordinary(taken, rows, lease)
-        for at, item in items.items():
-            if item.row is not None:
-                outcomes[at] = True
+    if taken:
+        yield from settle_ordinary([item.settlement for item in taken.values()], rows, lease)
+        for at in taken:
+            outcomes[at] = True
     if others:
         settled = yield from settling.settle([item.settlement for item in others.values()], lease)
         _note(others, settled, outcomes)
+
+
+def _part(items: Mapping[int, T], *, ordinary: bool) -> tuple[Mapping[int, T], Sequence[Row], Mapping[int, T]]:
+    """Those that are ordinary, if that is wanted, with their rows; and the others."""
+    rows = [item.row for item in items.values() if item.row is not None] if ordinary else []
+    if not rows:
+        return {}, rows, items
+    if len(rows) == len(items):
+        return items, rows, {}
+    taken: dict[int, T] = {}
+    others: dict[int, T] = {}
+    for at, item in items.items():
+        (others if item.row is None else taken)[at] = item
+    return taken, rows, others
 
 
 def _are_ordinary(wants: Sequence[leasing.Wanted]) -> bool:
