@@ -195,6 +195,15 @@ class _Opening:
         if (reply := foreign_reply(response.code, response.message)) is not None:
             self._transcript.add((monotonic(), THEY, (str(reply),)))
 
+    async def _instead(
+        self, refused: Exception, step: Coroutine[None, None, aiosmtplib.SMTPResponse], command: str
+    ) -> None:
+        """Another way after a refusal; which is the server's last word where it has gone."""
+        try:
+            await self._step(step, command)
+        except aiosmtplib.SMTPServerDisconnected:
+            raise refused from None
+
     async def _greet(self, client: aiosmtplib.SMTP) -> None:
         """EHLO, or HELO for a server that knows no better (RFC 5321 §4.1.1.1)."""
         self.phase = Phase.EHLO
@@ -203,7 +212,7 @@ class _Opening:
         except aiosmtplib.SMTPHeloError as refused:
             if not 500 <= refused.code <= 504:
                 raise
-            await self._step(client.helo(), f"HELO {self._ehlo_name}")
+            await self._instead(refused, client.helo(), f"HELO {self._ehlo_name}")
 
     async def _secure(self, client: aiosmtplib.SMTP) -> None:
         self.phase = Phase.TLS
@@ -232,12 +241,12 @@ class _Opening:
             except aiosmtplib.SMTPAuthenticationError as refused:
                 if refused.code != 504 or "login" not in offered:  # 504: offered, but not implemented (RFC 4954 §4)
                     raise
-            else:
-                return
-        if "login" not in offered:
+                await self._instead(refused, client.auth_login(account.user, account.password), "AUTH LOGIN ***")
+        elif "login" in offered:
+            await self._step(client.auth_login(account.user, account.password), "AUTH LOGIN ***")
+        else:
             fault = AccountFault(Category.AUTH, Phase.AUTH, None, "the server offers neither AUTH PLAIN nor AUTH LOGIN")
             raise ConnectFailed(fault)
-        await self._step(client.auth_login(account.user, account.password), "AUTH LOGIN ***")
 
     def _check_silence(self, client: aiosmtplib.SMTP) -> None:
         """Nothing may be left in the library's hands: it would be lost, and what comes next be taken for something else."""

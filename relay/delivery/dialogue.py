@@ -9,11 +9,12 @@ whatever it says next may be meant for somebody else's mail.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from relay.delivery.replies import DialogueError, ReplyReader
+from relay.delivery.replies import MAX_REPLY, Closing, DialogueError, ReplyReader, Unasked, unasked
 from relay.delivery.transcript import THEY, WE, Transcript
 from relay.model.reply import Reply
 
@@ -131,7 +132,7 @@ class Dialogue(asyncio.Protocol):
                 self.transcript.add((monotonic(), THEY, said.texts))
                 self._awake()
             if said.error is not None:
-                self._fail(said.error)
+                self._note(said.error)
                 if self.on_broken is not None:
                     self.on_broken()
 
@@ -144,6 +145,8 @@ class Dialogue(asyncio.Protocol):
         self.is_lost = True
         if self._alarm is not None:
             self._alarm.cancel()
+        if exc is not None and self._error is None:
+            self._hear_the_rest()
         self._fail(ConnectionLost("connection reset" if isinstance(exc, ConnectionResetError) else "connection lost"))
         if self.on_broken is not None:
             self.on_broken()
@@ -158,6 +161,24 @@ class Dialogue(asyncio.Protocol):
         self._awake()
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _hear_the_rest(self) -> None:
+        """When writing fails, what has come before is left unread, though it says why. It answers nothing of what could not
+        be written. With TLS it is lost: nobody can decrypt it any more."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or self._transport.get_extra_info("ssl_object") is not None:
+            return
+        try:
+            data = os.read(sock.fileno(), MAX_REPLY)
+        except OSError:
+            return
+        if data:
+            self._note(unasked(data))
+
+    def _note(self, error: DialogueError) -> None:
+        if isinstance(error, Closing | Unasked):
+            self.transcript.add((monotonic(), THEY, (str(error.reply),)))
+        self._fail(error)
 
     def _fail(self, error: DialogueError) -> None:
         if self._error is None:

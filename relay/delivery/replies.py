@@ -17,6 +17,7 @@ MAX_REPLY = 32 * 1024
 _LINE = re.compile(rb"([0-9]{3})(?:([ -])([^\r\n]*))?\r?\n")
 _USUAL = re.compile(rb"(?:[0-9]{3}(?: [^\r\n]*)?\r?\n)+")
 _SHORT = 256
+_TOO_MUCH = "the server said more than it was asked"
 
 
 class DialogueError(Exception):
@@ -27,12 +28,28 @@ class BadReply(DialogueError):
     """What the server said is outside the protocol, or was not asked for."""
 
 
+class Unasked(BadReply):
+    """A reply that nobody had asked for, alone and whole."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(_TOO_MUCH)
+        self.reply = reply
+
+
+class Closing(DialogueError):
+    """421: the server closes the channel (RFC 5321 §3.8), whatever it was answering to, or unasked."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
 class Said(NamedTuple):
     """What came: replies, how people are shown them, and what is wrong with what came behind them."""
 
     replies: tuple[Reply, ...]
     texts: tuple[str, ...]
-    error: BadReply | None = None
+    error: DialogueError | None = None
 
 
 _NOTHING = Said((), ())
@@ -58,15 +75,15 @@ class ReplyReader:
                 self.owed -= count
                 return usual
         replies: list[Reply] = []
-        error = None
+        error: DialogueError | None = None
         try:
             self._cut(data, replies)
-        except BadReply as bad:
+        except DialogueError as bad:
             error = bad
         return Said(tuple(replies), tuple(map(str, replies)), error)
 
     def _cut(self, data: bytes, replies: list[Reply]) -> None:
-        """Append what is owed; BadReply leaves those before it."""
+        """Append what is owed; an error leaves those before it."""
         data = self._partial + data
         begin = 0
         while self.owed and (end := data.find(b"\n", begin) + 1):
@@ -77,7 +94,7 @@ class ReplyReader:
                 self.owed -= 1
         rest = data[begin:]
         if rest and not self.owed:
-            raise BadReply("the server said more than it was asked")
+            raise unasked(rest)
         if self._size + len(rest) > MAX_REPLY:
             raise BadReply("reply too long")
         self._partial = rest
@@ -105,6 +122,15 @@ class ReplyReader:
         self._texts.clear()
         self._size = 0
         return _read(code, whole)
+
+
+def unasked(data: bytes) -> Unasked | Closing | BadReply:
+    """What it is that came although nothing was owed."""
+    count, said = _read_usual(data) if len(data) < _SHORT else (0, _NOTHING)
+    if count != 1:
+        return BadReply(_TOO_MUCH)
+    [reply] = said.replies
+    return Closing(reply) if reply.code == 421 else Unasked(reply)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from relay.contracts.content import ContentStore
 from relay.delivery.classify import YES, Judgement, judge_break, judge_reply
 from relay.delivery.connection import Connection
 from relay.delivery.dialogue import ConnectionLost
-from relay.delivery.replies import BadReply, DialogueError
+from relay.delivery.replies import BadReply, Closing, DialogueError, Unasked
 from relay.delivery.stuffing import DotStuffer, stuff_whole
 from relay.delivery.timeouts import Timeouts
 from relay.errors import LeaseRanOut, RelayError
@@ -26,19 +26,12 @@ from relay.model.reply_rule import ReplyRule
 WHOLE = 64 * 1024
 """Content up to this many octets goes out in one write; larger content in slices of it."""
 
+_CONTENT = frozenset({Phase.BODY, Phase.DOT})
 _NO_SMTPUTF8 = Reply(550, "5.6.7", "the next hop does not offer SMTPUTF8, which this mail needs")
 
 
 class WrongSize(RelayError):
     """The stored content is not what was accepted: it is not sent, since a mail cut short cannot be called back."""
-
-
-class _Closing(Exception):
-    """421: the server closes the channel (RFC 5321 §3.8), whatever it was answering to."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
 
 
 class Transaction:
@@ -82,13 +75,13 @@ class Transaction:
         """
         try:
             self.is_clean = await self._converse()
-        except _Closing as closing:
+        except Closing as closing:
             self._dialogue.abort()
             self.is_stale = not self._heard
             self._conclude(judge_reply(closing.reply, self._phase, self._rules), closing.reply)
         except DialogueError as error:
             self._dialogue.abort()
-            self.is_stale = not self._heard and isinstance(error, ConnectionLost)
+            self.is_stale = not self._heard and isinstance(error, ConnectionLost | Unasked)
             self._break_off(error, self._phase)
         except asyncio.CancelledError:
             self._dialogue.abort()
@@ -182,7 +175,7 @@ class Transaction:
     def _hear_mail(self, reply: Reply) -> bool:
         """The reply to MAIL; a refusal is every recipient's."""
         if reply.code == 421:
-            raise _Closing(reply)
+            raise Closing(reply)
         self._heard = True
         if reply.code in YES:
             return True
@@ -192,7 +185,7 @@ class Transaction:
     def _hear_rcpt(self, recipient: Recipient, reply: Reply) -> None:
         """The reply to a RCPT; after a refused MAIL it says nothing of the recipient (RFC 2920 §3.1)."""
         if reply.code == 421:
-            raise _Closing(reply)
+            raise Closing(reply)
         if recipient.position in self._told:
             return
         if reply.code in YES:
@@ -204,7 +197,7 @@ class Transaction:
     def _hear_data(self, reply: Reply) -> bool:
         """354: content may come. Anything else is the answer to those accepted so far."""
         if reply.code == 421:
-            raise _Closing(reply)
+            raise Closing(reply)
         try:
             self._dialogue.check_silence()
         except BadReply:
@@ -212,6 +205,9 @@ class Transaction:
             if self._extensions.pipelining:
                 self._forget()
             raise
+        except DialogueError:  # gone, or going: a refusal stands
+            if reply.code == 354:
+                raise
         if reply.code == 354:
             return True
         if not (reply.is_transient or reply.is_permanent):
@@ -294,7 +290,13 @@ class Transaction:
                 self._record(recipient, judgement, reply)
 
     def _break_off(self, error: DialogueError, phase: Phase) -> None:
-        """The dialogue ended before its time: what that means for those without an outcome."""
+        """The dialogue ended before its time: what that means for those without an outcome.
+
+        A refusal before the end of the content was out speaks of the content all the same: the dot was never sent.
+        """
+        if isinstance(error, Unasked) and phase in _CONTENT and (error.reply.is_transient or error.reply.is_permanent):
+            self._conclude(judge_reply(error.reply, Phase.DOT, self._rules), error.reply)
+            return
         judgement, reply = judge_break(error, phase)
         self._dialogue.transcript.failed(reply.text)
         self._conclude(judgement, reply)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from relay.delivery.dialogue import ConnectionLost, Dialogue, NoReply
-from relay.delivery.replies import BadReply
+from relay.delivery.replies import BadReply, Closing, DialogueError, Unasked
 
 OK = b"250 2.0.0 ok\r\n"
 
@@ -114,11 +114,21 @@ async def test_writing_that_goes_on_is_no_reply() -> None:
     assert (await dialogue.reply(5)).code == 250
 
 
-async def test_who_is_told_of_what_is_said_unasked() -> None:
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"421 4.4.2 idle too long\r\n", Closing),
+        (b"250 2.0.0 ok\r\n", Unasked),
+        (b"250 2.0.0 ok\r\n421 4.4.2 idle too long\r\n", BadReply),
+        (b"421", BadReply),
+    ],
+)
+async def test_who_is_told_of_what_is_said_unasked(said: bytes, error: type[DialogueError]) -> None:
     dialogue, told = Dialogue(Pipe()), []
     dialogue.on_broken = lambda: told.append(dialogue.is_usable)
-    dialogue.data_received(b"421 4.4.2 idle too long\r\n")
+    dialogue.data_received(said)
 
     assert told == [False]
-    with pytest.raises(BadReply):
+    with pytest.raises(DialogueError) as raised:
         dialogue.command(("MAIL",))
+    assert type(raised.value) is error

@@ -4,23 +4,26 @@ and without PIPELINING, over real sockets: what becomes of every recipient, agai
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import pytest
+import trustme
 
 from relay.clock import HOUR, MINUTE
 from relay.delivery import transaction
 from relay.delivery.classify import Judgement, judge_break, judge_reply
 from relay.delivery.courier import Courier
+from relay.delivery.dialogue import Dialogue
 from relay.delivery.replies import DialogueError
 from relay.dispatch.outcome import settle_attempt, settle_fault
 from relay.dispatch.retry import RetryPolicy
 from relay.model.delivery import AccountFault, Attempt, LeasedDelivery, Phase, Settlement, Verdict
 from relay.model.message import OPEN_STATES, DeliveryState, RecipientState
 from relay.model.reply import Reply
-from relay.model.tenant import OnUnknown
+from relay.model.tenant import OnUnknown, TlsMode
 from tests.delivery.post import account_at, make_delivery
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Scripted, SmtpServer
 
@@ -76,6 +79,23 @@ DOT: Table = {
 }
 
 
+EOF = "+EOF"
+
+
+def _with_end(table: Table, *names: str) -> Table:
+    """The same replies, with the end of the connection close behind."""
+    return {name + EOF: (Action(cast("str", table[name][0]), drop=True), table[name][1]) for name in names}
+
+
+LAST_TO_MAIL = _with_end(MAIL, "250", "451", "550", "530")
+LAST_TO_RCPT = _with_end(RCPT, "250", "450", "550", "530")
+LAST_TO_DATA = _with_end(DATA, "451", "554", "550")
+LAST_TO_DOT = _with_end(DOT, "250", "451", "554", "454")
+MAIL |= LAST_TO_MAIL
+DATA |= LAST_TO_DATA
+DOT |= LAST_TO_DOT
+
+
 class Case(NamedTuple):
     """One word of each table; data "354" is what the server says by itself."""
 
@@ -91,9 +111,14 @@ def _cases() -> Iterator[Case]:
         yield from (Case("250", first, second, "354", dot) for dot in DOT)
         yield from (Case("250", first, second, data, "250") for data in DATA)
         yield from (Case(mail, first, second, "354", "250") for mail in MAIL if mail != "250")
+    for end, other in itertools.product(LAST_TO_RCPT, RCPT):
+        yield Case("250", end, other, "354", "250")
+        yield Case("250", other, end, "354", "250")
 
 
 CASES = list(_cases())
+RCPT |= LAST_TO_RCPT
+LAST_WORDS = [case for case in CASES if any(word.endswith(EOF) for word in case)]
 TWO = ("one@receiver.test", "two@receiver.test")
 Brought = Literal["sent", "failed", "deferred", "unknown", "fault"]
 _REST: dict[Means, Brought] = {
@@ -109,12 +134,16 @@ def _brought(case: Case) -> list[Brought]:
     """What the attempt brings each recipient: RFC 5321 §3.3 and §4.2.1, told once more."""
     if (mail := MAIL[case.mail][1]) != "yes":
         return [_REST[mail]] * 2
+    if case.mail.endswith(EOF):
+        return ["deferred"] * 2
     told: list[Brought | None] = [None, None]
     for at, name in enumerate((case.first, case.second)):
         if name in ENDS:
             return [one or "deferred" for one in told]
         if (means := RCPT[name][1]) != "yes":
             told[at] = _REST[means]
+        if name.endswith(EOF):
+            return [one or "deferred" for one in told]
     if all(told):
         return [one or "deferred" for one in told]
     rest: Brought
@@ -166,9 +195,9 @@ def _wrong_states(case: Case, delivery: LeasedDelivery, attempt: Attempt) -> Ite
             yield case, on_unknown, number, settled.state
 
 
-async def _run(courier: Courier, server: SmtpServer, cases: list[Case]) -> list[object]:
+async def _run(courier: Courier, server: SmtpServer, cases: list[Case], tls: TlsMode = TlsMode.NONE) -> list[object]:
     """The attempts, one after the other; what was wrong."""
-    account = account_at(server.port, host="127.0.0.1")
+    account = account_at(server.port, host="127.0.0.1", tls=tls)
     wrong: list[object] = []
     for case in cases:
         server.on("mail", MAIL[case.mail][0])
@@ -195,6 +224,22 @@ async def test_matrix(courier: Courier, server: SmtpServer, pipelining: bool, fi
     if not pipelining:
         server.extensions = tuple(name for name in EXTENSIONS if name != "PIPELINING")
     assert await _run(courier, server, [case for case in CASES if case.first == first]) == []
+
+
+@pytest.fixture
+async def secured(authority: trustme.CA) -> AsyncIterator[SmtpServer]:
+    """What it says last and the end of the session arrive as one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with SmtpServer(tls=context, implicit_tls=True) as server:
+        yield server
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "stepwise"])
+async def test_last_words(courier: Courier, secured: SmtpServer, pipelining: bool) -> None:
+    if not pipelining:
+        secured.extensions = tuple(name for name in EXTENSIONS if name != "PIPELINING")
+    assert await _run(courier, secured, LAST_WORDS, TlsMode.IMPLICIT) == []
 
 
 def test_the_matrix_is_not_small() -> None:
@@ -247,3 +292,19 @@ async def test_a_wrong_classifier_is_found(
     monkeypatch.setattr(transaction, name, wrong)
     some = [case for case in CASES if case.first == "250" and case.second in {"250", "452", "550", "530"}]
     assert await _run(courier, server, some)
+
+
+async def test_deafness_to_last_words_is_found(
+    courier: Courier, secured: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = Dialogue.reply
+
+    async def deaf(dialogue: Dialogue, patience: float) -> Reply:
+        heard = await reply(dialogue, patience)
+        dialogue.check_silence()
+        return heard
+
+    monkeypatch.setattr(Dialogue, "reply", deaf)
+    for step in ("data", "dot"):
+        some = [case for case in LAST_WORDS if case.second == "250" and getattr(case, step).endswith(EOF)]
+        assert await _run(courier, secured, some, TlsMode.IMPLICIT)

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from tests.support.smtp_script import Action, Received, Session, Step, reply_code
@@ -207,8 +209,12 @@ class Conversation:
             self._output += action.reply
         elif action.reply is not None:
             self._say(action.reply)
-        if action.drop:
+        if action.drop or action.reset:
             await self._flush()
+            if action.reset:
+                sock = self._writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._writer.transport.abort()
             raise _Drop
         return 200 <= (reply_code(action.reply) or 0) <= 299
 

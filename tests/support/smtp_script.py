@@ -12,7 +12,7 @@ EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDST
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the server does at a step: wait for `when`, send `reply`, then `drop` the connection.
+    """What the server does at a step: wait for `when`, send `reply`, then `drop` or `reset` the connection.
 
     A `reply` of str is one or more lines; bytes go out as they are; None says nothing. At `body` the action happens when
     the first octets of the content have come.
@@ -20,6 +20,7 @@ class Action:
 
     reply: str | bytes | None = None
     drop: bool = False
+    reset: bool = False
     when: asyncio.Event | None = None
 
 
