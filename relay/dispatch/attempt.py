@@ -14,7 +14,8 @@ from relay.delivery.courier import Courier
 from relay.dispatch.bounces import hard_bounces
 from relay.dispatch.breaker import Breaker
 from relay.dispatch.leases import Lease, Leases
-from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error, since
+from relay.dispatch.outcome import settle_attempt, settle_fault, settle_local_error
+from relay.dispatch.recipient import since
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.routes import Route, Routes
 from relay.dispatch.split import parts_of

@@ -1,24 +1,25 @@
-"""Dispatcher: claims what is due as connections are free, attempts it, settles what came of it.
+"""Dispatcher: has what is due claimed as connections are free, attempts it, settles what came of it.
 
 Woken by commits, outcomes and due times, never by a poll. A delivery reaches an attempt in one of two ways: handed over by
-intake right after its commit (`reserve`, then `start`), or claimed from the store. Either way it is leased, and every lease
-ends in `settle` or `release`.
+intake right after its commit (`reserve`, then `start`), or claimed from the store (relay.dispatch.claims). Either way it is
+leased, and every lease ends in `settle` or `release`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 
-from relay.clock import MILLISECOND, SECOND, Clock
+from relay.clock import Clock
 from relay.contracts.queue import MessageQueue
 from relay.dispatch.attempt import Attempter
 from relay.dispatch.breaker import elsewhere
-from relay.dispatch.lane import Ask, Lane
+from relay.dispatch.claims import Claims
 from relay.dispatch.lanes import FindAccount, Lanes
 from relay.dispatch.leases import Lease, Leases
+from relay.dispatch.room import Room
 from relay.dispatch.settler import Settler
 from relay.dispatch.way import Way
 from relay.errors import StoreUnavailable
@@ -31,16 +32,9 @@ from relay.model.tenant import Account
 
 log = logging.getLogger(__name__)
 
-STORE_PAUSE = 1 * SECOND
-"""How long to wait before asking a store again that did not answer."""
-CONTENDED_PAUSE = 20 * MILLISECOND
-"""How long to wait when what is due was locked by another instance's claim."""
-KEPT_FREE = 10
-"""One slot of so many is for accounts that use none: a few slow ones cannot take the instance."""
-
 
 class Dispatcher:
-    """Holds the ways, their lanes and the concurrency; satisfies contracts.Handover."""
+    """Holds the lanes, and every delivery from its slot to the end of its lease; satisfies contracts.Handover."""
 
     def __init__(
         self,
@@ -66,19 +60,15 @@ class Dispatcher:
         self._leases = leases
         self._settler = settler
         self._clock = clock
-        self._max_concurrent = max_concurrent
-        self._kept_free = max_concurrent // KEPT_FREE
-        self._active = active
         self._on_open = on_open
+        self._room = Room(max_concurrent, active=active)
         self._lanes = Lanes(clock, share, find_account, self._spawn)
-        self._in_flight = 0
-        """Deliveries from a slot to the end of their lease, and slots of claims on their way: what the instance may hold."""
+        self._claims = Claims(queue, self._lanes, self._room, clock, self._spawn, self.begin)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
         """Nothing is in flight any more, for who stops."""
         self._loop_task: asyncio.Task[None] | None = None
-        self._stopping = False
 
     # -- what intake and the store tell -------------------------------------------------------------------------------
 
@@ -90,17 +80,17 @@ class Dispatcher:
             way.resize(account)
         if (
             way.is_limited  # its slots are taken in the store
-            or not self._active
-            or self._stopping
+            or not self._room.active
+            or self._room.stopping
             or way.pending
             or not way.breaker.is_closed
-            or self._room(way) <= 0
+            or self._room.left(way) <= 0
             or (not lane.is_idle and lane.has_backlog(self._clock.now()))
         ):
             return None
         lane.served += 1
         way.in_flight += 1
-        self._in_flight += 1
+        self._room.in_flight += 1
         return _Slot(self, way)
 
     def wake(self, queue_key: str, due: int, expires_at: int | None = None) -> None:
@@ -139,7 +129,9 @@ class Dispatcher:
         """How dispatch stands towards a queue."""
         way = self._lanes.peek(account_key_of(queue_key))
         breaker = way.breaker
-        return LaneStanding(self._active, way.free, way.capacity, breaker.faults, breaker.ailment, breaker.open_until)
+        return LaneStanding(
+            self._room.active, way.free, way.capacity, breaker.faults, breaker.ailment, breaker.open_until
+        )
 
     @property
     def paused(self) -> list[tuple[str, str]]:
@@ -154,16 +146,16 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """Deliveries held, or about to be."""
-        return self._in_flight
+        return self._room.in_flight
 
     @property
     def active(self) -> bool:
         """Whether anything is attempted."""
-        return self._active
+        return self._room.active
 
     def set_active(self, active: bool) -> None:
         """Stop or start the scheduler; attempts under way go on."""
-        self._active = active
+        self._room.active = active
         for lane in self._lanes:
             self._lanes.look(lane)
 
@@ -172,7 +164,7 @@ class Dispatcher:
     async def start(self) -> None:
         """Learn what waits in the store and begin."""
         await self.refresh()
-        self._loop_task = asyncio.create_task(self._run(), name="dispatch")
+        self._loop_task = asyncio.create_task(self._claims.run(), name="dispatch")
 
     async def refresh(self) -> None:
         """Learn what waits in the store: a wake that never came, as of a commit whose fate was not known, is made good."""
@@ -181,7 +173,7 @@ class Dispatcher:
 
     async def stop(self, deadline: float) -> None:
         """Claim no more; let attempts end within `deadline` seconds, then cut them; every lease is settled or released."""
-        self._stopping = True
+        self._room.stopping = True
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
@@ -197,7 +189,7 @@ class Dispatcher:
         """Wait until nothing is under way; whether it came to that."""
         try:
             async with asyncio.timeout(deadline):
-                while self._in_flight or self._tasks:
+                while self._room.in_flight or self._tasks:
                     self._quiet.clear()
                     await self._quiet.wait()
         except TimeoutError:
@@ -208,7 +200,7 @@ class Dispatcher:
 
     def begin(self, way: Way, delivery: LeasedDelivery) -> None:
         """Attempt a leased delivery in a slot already taken."""
-        if self._stopping:
+        if self._room.stopping:
             self.give_back(way)
             self.release(delivery)
         else:
@@ -224,85 +216,7 @@ class Dispatcher:
         """Give a lease back in the background."""
         self._spawn(self._release(delivery))
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        while True:
-            self._lanes.wake.clear()
-            try:
-                self._look_around(self._clock.now())
-            except Exception:  # a bug met with one lane must not end the sending for all
-                log.exception("dispatch failed; it goes on in a moment")
-                await self._clock.pause(STORE_PAUSE)
-                self._lanes.wake.set()
-            await self._clock.wait(self._lanes.wake, self._lanes.next_timer)
-
-    def _look_around(self, now: int) -> None:
-        """Everything whose time has come, and everything that was told."""
-        self._lanes.ring(now)
-        # Those with the least on its way first: the room of the instance is theirs before it is the others'.
-        for way in sorted(self._lanes.waiting, key=lambda way: way.in_flight):
-            self._claim_for(way, now)
-
-    def _claim_for(self, way: Way, now: int) -> None:
-        """Send claims for the lanes that have something due, as far as there are slots; the others wait for an event or
-        their time."""
-        if not self._active or self._stopping:
-            return
-        for lane in [lane for lane in way.pending if not lane.may_claim(now) or way.breaker.open_until > now]:
-            del way.pending[lane]
-            if (at := lane.next_look(now)) is not None:
-                self._lanes.look_at(lane, at)
-        self._share_out(way, way.pending, now)
-        if not way.pending:
-            self._lanes.waiting.pop(way, None)
-
-    def _share_out(self, way: Way, lanes: Iterable[Lane], now: int) -> None:
-        slots = min(way.allowance(now), self._room(way))
-        for lane, share in way.share(slots, lanes).items():
-            way.pending.pop(lane, None)
-            self._in_flight += share
-            if (ask := lane.ask(share)) is not None:
-                self._spawn(self._claim(lane, ask))
-
-    def _room(self, way: Way) -> int:
-        """How many more slots this way may take of the instance's, and of its own; below zero where it has too many."""
-        room = self._max_concurrent - self._in_flight
-        if way.in_flight:
-            room -= self._kept_free
-        return min(way.room, room)
-
-    def _fill(self, lane: Lane, ask: Ask) -> int:
-        """A claim's transaction begins: what has come free meanwhile goes along, as far as it is this lane's."""
-        if ask is lane.open_ask:
-            way, now = lane.way, self._clock.now()
-            if self._active and not self._stopping:
-                self._share_out(way, [one for one in {**way.asking, **way.pending} if one.may_claim(now)], now)
-            lane.begin(ask)
-            if lane.is_long:
-                self._lanes.join(lane)
-        return ask.slots
-
-    async def _claim(self, lane: Lane, ask: Ask) -> None:
-        claim = None
-        try:
-            claim = await self._queue.claim(lane.queue_key, partial(self._fill, lane, ask))
-        except StoreUnavailable as error:
-            log.warning("claim of %s: %s", lane.queue_key, error)
-        except Exception:  # a bug must not leave the lane's mail waiting for ever
-            log.exception("claim of %s failed", lane.queue_key)
-        finally:
-            now = self._clock.now()
-            self._in_flight -= lane.end(ask, claim, now)
-        if claim is None:
-            self._lanes.look_at(lane, now + STORE_PAUSE)
-        elif lane.is_due(now) and not (claim.deliveries or claim.again) and claim.blocked_until is None:
-            self._lanes.look_at(lane, now + CONTENDED_PAUSE)
-        else:
-            self._lanes.look(lane)
-        self._lanes.offer_room()
-        for delivery in claim.deliveries if claim else ():
-            self.begin(lane.way, delivery)
+    # -- attempts ------------------------------------------------------------------------------------------------------
 
     async def _attempt(self, way: Way, lease: Lease) -> None:
         """One leased delivery from here to its outcome. Then its slot is free; the settlement is on its way to the store."""
@@ -317,7 +231,7 @@ class Dispatcher:
                 way.settling += 1
             try:
                 if way.pending:  # then the claim of what goes next shares a transaction with this settlement
-                    self._claim_for(way, self._clock.now())
+                    self._claims.claim_for(way, self._clock.now())
             finally:
                 if settlement is not None:
                     self._settler.settle(lease, settlement, partial(self._settled, way))
@@ -340,9 +254,9 @@ class Dispatcher:
 
     def _end_one(self) -> None:
         """One less is in flight."""
-        self._in_flight -= 1
+        self._room.in_flight -= 1
         self._lanes.offer_room()
-        if self._stopping:
+        if self._room.stopping:
             self._quiet.set()
 
     async def _release(self, delivery: LeasedDelivery) -> None:
@@ -362,7 +276,7 @@ class Dispatcher:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._stopping:
+        if self._room.stopping:
             self._quiet.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("dispatch task failed", exc_info=error)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from relay.clock import SECOND, Clock
 from relay.contracts.queue import MessageQueue
 from relay.dispatch.attempt import Attempter
-from relay.dispatch.outcome import waited_too_long
+from relay.dispatch.recipient import waited_too_long
 from relay.dispatch.settler import Settler
 from relay.dispatch.untried import settle_expired
 from relay.errors import StoreUnavailable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relay.dispatch.outcome import event_of, settlement_of
+from relay.dispatch.outcome import settlement_of
+from relay.dispatch.recipient import event_of
 from relay.model.delivery import (
     AccountFault,
     Attempt,
