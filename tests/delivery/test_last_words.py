@@ -176,6 +176,16 @@ async def test_before_any_mail(
     assert (str(attempt.fault.reply), attempt.fault.category) == (reply, category)
 
 
+async def test_starttls_is_refused(courier: Courier, end: Action) -> None:
+    async with SmtpServer(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
+        server.on("starttls", replace(end, reply="454 4.7.0 not now"))
+
+        attempt = await courier.deliver(make_delivery(), account_at(server.port, tls=TlsMode.STARTTLS))
+
+    assert attempt.fault is not None
+    assert (str(attempt.fault.reply), attempt.fault.category) == ("454 4.7.0 not now", Category.TLS)
+
+
 # -- before the content is out -----------------------------------------------------------------------------------------
 
 
