@@ -27,6 +27,9 @@ _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 _SOME_COLUMNS = re.compile(r"\bgiven\(([a-z0-9_,\s]+)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+_BEFORE = "before AS (\n"
+_NOTHING_BEFORE = "before AS (SELECT 1 AS written), "
+"""The table of a statement that waits for what another writes, which has the other one, where it is alone."""
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 
 
@@ -122,7 +125,7 @@ def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -
 @cache
 def combine(names: tuple[str, ...]) -> str:
     """PostgreSQL's text of several statements at once, of which none sees what the others write; the last one answers. Its
-    placeholders are theirs, one statement after the other."""
+    placeholders are theirs, one statement after the other. The last one is done first, but for what waits for `before`."""
     if len(names) == 1:
         return load("postgres")[names[0]].text
     tables: list[str] = []
@@ -140,7 +143,8 @@ def combine(names: tuple[str, ...]) -> str:
     last = parts[-1]
     if not tables:
         return last
-    return f"WITH {', '.join(tables)}{_after_with(last)}"
+    text = f"WITH {', '.join(tables)}{_after_with(last)}"
+    return text.replace(_NOTHING_BEFORE, "") if _BEFORE in text else text
 
 
 def _after_with(body: str) -> str:

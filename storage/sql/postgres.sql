@@ -173,7 +173,8 @@ SELECT {message_columns_to_insert} FROM given({message_columns_to_insert});
 
 -- settle_ordinary: what attempts for the one recipient of a message led to, only for whom the lease is still theirs
 -- differs for the same reason. Each table waits until the one before it is written, so that messages are locked first, as
--- everywhere; an event without a tenant is refused, and with it all the rest, where a lease or a transition was not as it had to be
+-- everywhere; a claim in the same statement waits for the last (`before`); an event without a tenant is refused, and with it
+-- all the rest, where a lease or a transition was not as it had to be
 -- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text
 WITH derived AS (
     UPDATE messages SET state = given.message_state FROM given(message_id, message_state)
@@ -210,6 +211,8 @@ WITH derived AS (
 ), counted AS (
     SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM changed) AS changed, count(*) AS asked
     FROM given(message_id)
+), before AS (
+    SELECT count(*) AS written FROM changed
 )
 INSERT INTO events (tenant_id, message_id, recipient, kind, at, facts)
 SELECT
@@ -219,9 +222,10 @@ FROM counted, given(message_id, tenant_id, recipient, kind, at, facts);
 
 -- claim_ordinary: lease the first due deliveries of queues of which nothing has to be looked at closer: a row for each recipient, with
 -- the content in a delivery's first, and one for a queue of which nothing was taken
--- differs for the same reason; claim and the three that follow it are four round trips
+-- differs for the same reason; claim and the three that follow it are four round trips. Who locks messages may wait for a
+-- delivery that we have locked: so none is before all that is to be settled by the same statement
 -- rows: queue_key text, at_most bigint
-WITH urgent AS MATERIALIZED (
+WITH before AS (SELECT 1 AS written), urgent AS MATERIALIZED (
     SELECT line.message_id, line.number
     FROM given(queue_key, at_most), LATERAL (
         SELECT found.message_id, found.number
@@ -237,6 +241,7 @@ WITH urgent AS MATERIALIZED (
         ) AS found
         ORDER BY found.rank, found.message_id, found.number LIMIT given.at_most
     ) AS line
+    WHERE (SELECT written FROM before) > 0
 ), claimed AS (
     UPDATE deliveries SET
         state = 'leased', holder = :holder, lease_until = {lease_clock} + CAST(:lease AS BIGINT), attempt = deliveries.attempt + 1
