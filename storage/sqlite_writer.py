@@ -248,7 +248,7 @@ def serve(sock: socket.socket) -> None:
                     sock.sendall(pack((True, writer.journal)))
                 else:
                     sock.sendall(pack((True, writer.answer(message))))
-            except (sqlite3.Error, TooFew) as error:
+            except (sqlite3.Error, TooFew, OverflowError, UnicodeEncodeError) as error:
                 failure = _failure(error)
                 sock.sendall(pack((False, tuple(failure))))
                 if failure.code in NOT_SYNCED:
@@ -271,7 +271,13 @@ def _receive(requests: IOBase) -> Any:
 
 
 def _failure(error: Exception) -> Failure:
-    kind = TOO_FEW if isinstance(error, TooFew) else type(error).__name__
+    match error:
+        case TooFew():
+            kind = TOO_FEW
+        case OverflowError() | UnicodeEncodeError():  # of a value that is none of SQLite's
+            kind = "DataError"
+        case _:
+            kind = type(error).__name__
     return Failure(kind, getattr(error, "sqlite_errorcode", 0), str(error))
 
 

@@ -153,6 +153,33 @@ async def test_a_value_that_cannot_be_sent_fails_its_work_alone(opened: Open) ->
     assert await store._database.write(fetch("tenants")) == []
 
 
+@pytest.mark.parametrize("value", [2**63, "\ud800"])
+async def test_a_value_that_sqlite_cannot_take_fails_its_work_alone(opened: Open, value: object) -> None:
+    store = await opened()
+    process = writing_of(store)._process._process
+
+    def work() -> Work[None]:
+        yield Execute("put_setting", {"name": "n", "value": "v"}, answered=False)
+        yield Execute("put_setting", {"name": "m", "value": value}, answered=False)
+
+    with pytest.raises(sqlite3.DataError):
+        await store._database.write(work())
+    assert await store._database.read(fetch("setting", {"name": "n"})) == []
+    assert await store._database.write(fetch("tenants")) == []
+    assert writing_of(store)._process._process is process
+
+
+async def test_a_message_that_cannot_be_written_fails_alone(opened: Open) -> None:
+    store = await opened()
+    await furnish(store)
+    first, bad, last = await asyncio.gather(
+        *map(store.queue.accept, (mail(), mail(due=2**63), mail())), return_exceptions=True
+    )
+    assert isinstance(bad, sqlite3.DataError)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(last, BaseException)
+
+
 async def test_a_chain_must_be_the_last(opened: Open) -> None:
     store = await opened()
 
