@@ -38,7 +38,7 @@ class CommandLoop(Connection):
 
     verbs: ClassVar[Mapping[bytes, Verb]] = {}
     _prompting = False
-    """The session's task waits for a command, of which nothing has come."""
+    """The session's task waits for a command, of which nothing has come, and not for the client to read."""
     _work: Work | None = None
     """What a command has left to the task."""
     _overlong = b""
@@ -77,7 +77,7 @@ class CommandLoop(Connection):
                 else:
                     if self._deadline == math.inf or self._out:  # what drips in gets no new time
                         self._expect(self._patience)
-                    self._prompting = not (reader.buffer or self._overlong)
+                    self._prompting = not (reader.buffer or self._overlong or self._paused)
                     await self._more()
         except ClientTooSlow:
             self.reply(Refusal.TOO_SLOW.reply())
