@@ -109,7 +109,10 @@ def read_metadata(text: str) -> str:
         raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # it reads four times as deep as it writes
+        raise ValueError("is nested too deep") from None
 
 
 _HEADERS: Mapping[str, tuple[str, Callable[[str, int], object]]] = {

@@ -204,6 +204,7 @@ def test_metadata(text: str, kept: str) -> None:
         ('{"a":"' + "x" * MAX_METADATA + '"}', "larger than 4096"),
         ('{"a":"' + "é" * 2100 + '"}', "larger than 4096"),
         ("[" * 4000, "is not JSON"),
+        ('{"a":' * 300 + "1" + "}" * 300, "nested too deep"),
     ],
 )
 def test_no_metadata(text: str, fault: str) -> None:
