@@ -186,7 +186,8 @@ async def test_a_group_with_a_claim_commits_by_one_statement_on_postgresql(store
     ]
     queue: Any = store.queue
     *held, _, claim = await database.write(queue._compose(group, alone=False))
-    assert len(said) == 1
+    assert len([one for one in said if "deliveries" in one]) == 1  # asyncpg asks a new connection for its types
+    assert not {"BEGIN", "COMMIT"} & set(said)
     assert held == [True] * 3
     assert [one.message.id for one in claim.deliveries] == [waits.message.id]
     again = await store.queue.claim(QUEUE, 5)  # what went along with a claim is for the next one
