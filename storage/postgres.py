@@ -214,7 +214,11 @@ class PostgreSQL:
         arguments: list[Any] = [combine(tuple([step.name for step in steps]))]
         for step in steps:
             statement = self._statements[step.name]
-            arguments += [*_columns(step.given, len(statement.columns)), *statement.bind(step.values)]
+            if statement.row_type is None:
+                arguments += _columns(step.given, len(statement.columns))
+            else:
+                arguments.append(step.given)
+            arguments += statement.bind(step.values)
         return arguments
 
 

@@ -4,6 +4,7 @@ A statement begins with `-- name: what it does`; `-- {name}: …` begins a fragm
 are written `:name`. A line `-- rows: id text, at bigint` says that the statement works on many rows at once: it sees them as
 the table `given`, a VALUES list in SQLite, unnested arrays in PostgreSQL. There it may also ask for some of their columns
 where it needs no more, `given(id)`: a row that is joined to one to be changed is copied as it is, with all that it has.
+`-- rows: settling(id text, at bigint)`: PostgreSQL has a type of that name, and gets one array of such rows.
 
 `sqlite.sql` and `postgres.sql` hold only what must differ and say why; the other files are shared.
 """
@@ -22,7 +23,7 @@ from storage.work import Values
 Dialect = Literal["sqlite", "postgres"]
 
 _HEAD = re.compile(r"^-- (\{[a-z_]+\}|[a-z_]+): .+$", re.MULTILINE)
-_ROWS = re.compile(r"^-- rows: (.+)$", re.MULTILINE)
+_ROWS = re.compile(r"^-- rows: (?:([a-z_]+)\()?(.+?)\)?$", re.MULTILINE)
 _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 _SOME_COLUMNS = re.compile(r"\bgiven\(([a-z0-9_,\s]+)\)")
@@ -44,6 +45,13 @@ class Statement:
     """The values it takes, in the order of its placeholders."""
     columns: tuple[str, ...] = ()
     """Of `given`; empty where it takes no rows."""
+    row_type: str | None = None
+    """PostgreSQL's name of their type, where they are given as an array of it."""
+
+    @property
+    def parameters(self) -> int:
+        """How many placeholders it has."""
+        return (1 if self.row_type else len(self.columns)) + len(self.names)
 
     def bind(self, values: Values) -> list[object]:
         """The values in their order."""
@@ -88,7 +96,7 @@ def _expand(text: str, fragments: Mapping[str, str]) -> str:
 
 def _render(name: str, text: str, dialect: Dialect) -> Statement:
     rows = _ROWS.search(text)
-    columns = [tuple(column.split()) for column in rows[1].split(",")] if rows else []
+    columns = [tuple(column.split()) for column in rows[2].split(",")] if rows else []
     body = _COMMENT.sub("", text).strip().removesuffix(";")
     names: list[str] = []
     if dialect == "sqlite":
@@ -96,21 +104,24 @@ def _render(name: str, text: str, dialect: Dialect) -> Statement:
         names = [found[1] for found in _VALUE.finditer(body)]
         body = _VALUE.sub("?", body)
         return Statement(name, _after_with(body) if columns else body, tuple(names), tuple(c for c, _ in columns))
-    return _render_postgres(name, body, columns)
+    return _render_postgres(name, body, columns, rows[1] if rows else None)
 
 
-def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -> Statement:
+def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]], row_type: str | None) -> Statement:
     names: list[str] = []
+    first = 1 if row_type else len(columns)
 
     def number(found: re.Match[str]) -> str:
         if found[1] not in names:
             names.append(found[1])
-        return f"${len(columns) + names.index(found[1]) + 1}"
+        return f"${first + names.index(found[1]) + 1}"
 
     body = _VALUE.sub(number, body)
     arrays = {column: f"${at}::{kind}[]" for at, (column, kind) in enumerate(columns, 1)}
 
     def unnest(found: re.Match[str]) -> str:
+        if row_type:
+            return f"unnest($1::{row_type}[]) AS given"
         some = [column.strip() for column in found[1].split(",")]
         return f"unnest({', '.join(arrays[column] for column in some)}) AS given ({', '.join(some)})"
 
@@ -119,7 +130,7 @@ def _render_postgres(name: str, body: str, columns: Sequence[tuple[str, ...]]) -
     elif columns:
         given = f"given ({', '.join(arrays)}) AS (SELECT * FROM unnest({', '.join(arrays.values())}))"  # noqa: S608 - our own text
         body = f"WITH {given}{_after_with(body)}"
-    return Statement(name, body, tuple(names), tuple(arrays))
+    return Statement(name, body, tuple(names), tuple(arrays), row_type)
 
 
 @cache
@@ -134,7 +145,7 @@ def combine(names: tuple[str, ...]) -> str:
     for name in names:
         statement = load("postgres")[name]
         text = _PLACEHOLDER.sub(lambda found, taken=taken: f"${taken + int(found[1])}", statement.text)  # type: ignore[misc]
-        taken += len(statement.columns) + len(statement.names)
+        taken += statement.parameters
         if text.startswith("WITH ") and not text.startswith("WITH given "):  # tables that write stand at the top alone
             own, end, text = text.rpartition("\n)\n")
             tables.append(own.removeprefix("WITH ") + end.rstrip())

@@ -148,7 +148,7 @@ WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
 
 -- accept_ordinary: messages of one recipient each, as storage.ordinary hands them in
 -- differs because SQLite writes several tables in one statement by a trigger alone (sql/on_open/sqlite.sql)
--- rows: id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text, inline bytea, address text, recipient_state text, queue_key text, due bigint, leased bigint, kind text, at bigint, facts text
+-- rows: accepting(id text, tenant_id text, sender text, priority bigint, accepted_at bigint, size bigint, internet_message_id text, source text, account_id text, client_id text, batch text, not_before bigint, expires_at bigint, tags text, metadata text, eight_bit bigint, smtputf8 bigint, state text, inline bytea, address text, recipient_state text, queue_key text, due bigint, leased bigint, kind text, at bigint, facts text)
 WITH content AS (
     INSERT INTO contents (message_id, size, inline) SELECT id, size, inline FROM given(id, size, inline)
 ), addressed AS (
@@ -175,7 +175,7 @@ SELECT {message_columns_to_insert} FROM given({message_columns_to_insert});
 -- differs for the same reason. Each table waits until the one before it is written, so that messages are locked first, as
 -- everywhere; a claim in the same statement waits for the last (`before`); an event without a tenant is refused, and with it
 -- all the rest, where a lease or a transition was not as it had to be
--- rows: message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text
+-- rows: settling(message_id text, number bigint, attempt bigint, queue_key text, state text, due bigint, uncounted bigint, recipient_state text, reply_code bigint, reply_enhanced text, reply_text text, category text, attempts bigint, changed_at bigint, position bigint, sources text, message_state text, started_at bigint, finished_at bigint, next_hop text, peer text, tls text, reused bigint, fault text, outcomes text, transcript text, tenant_id text, recipient text, kind text, at bigint, facts text)
 WITH derived AS (
     UPDATE messages SET state = given.message_state FROM given(message_id, message_state)
     WHERE messages.id = given.message_id

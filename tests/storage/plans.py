@@ -32,8 +32,7 @@ async def explain(store: Store, statement: Statement) -> str:
     async with database._connections.use() as connection:
         await connection.execute("PREPARE explained AS " + statement.text)
         try:
-            count = len(statement.columns) + len(statement.names)
-            nulls = f"({', '.join(['NULL'] * count)})" if count else ""
+            nulls = f"({', '.join(['NULL'] * statement.parameters)})" if statement.parameters else ""
             (plan,) = await connection.fetchrow(f"EXPLAIN (FORMAT JSON) EXECUTE explained{nulls}")
         finally:
             await connection.execute("DEALLOCATE explained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,6 +178,19 @@ async def test_a_claim_without_its_index_is_found_out(store: Store) -> None:
     await store.queue.heads()  # SQLite sees by a read that its tables have changed
     claim = load(store._database.dialect)["claim"]
     assert "deliveries_ready" not in await explain(store, claim)
+
+
+@pytest.mark.postgres
+async def test_types_of_rows_are_what_statements_take(store: Store, backend: str) -> None:
+    if backend == "sqlite":
+        pytest.skip("its statements take values")
+    typed = [statement for statement in load("postgres").values() if statement.row_type]
+    assert typed
+    database: Any = store._database
+    async with database._connections.use() as connection:
+        for statement in typed:
+            query = "SELECT attname FROM pg_attribute WHERE attrelid = CAST($1 AS regclass) ORDER BY attnum"
+            assert tuple(row[0] for row in await connection.fetch(query, statement.row_type)) == statement.columns
 
 
 def test_combined_statements_keep_their_values_apart() -> None:
