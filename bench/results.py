@@ -76,7 +76,8 @@ def _verdict(rows: list[Row]) -> str:
     asked = sum(row.enough is not None for row in rows)
     if not missed:
         return f"All {asked} targets are met."
-    return f"Of {asked} targets {len(missed)} are **missed**:\n\n" + "\n".join(missed)
+    verb = "is" if len(missed) == 1 else "are"
+    return f"Of {asked} targets {len(missed)} {verb} **missed**:\n\n" + "\n".join(missed)
 
 
 if __name__ == "__main__":
