@@ -14,12 +14,15 @@ while a flood at the doors knows no bound, and behind it a connection would be i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from relay.errors import StoreUnavailable
 from storage.database import Database
 from storage.work import Work
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -125,21 +128,23 @@ class GroupCommit:
                     outcomes = await self._database.write(self._compose([item for item, _ in group], alone=False))
                 except StoreUnavailable as error:
                     _refuse(group, error)
-                except Exception:  # whoever put in the culprit is told, nobody else
-                    for member in group:
-                        await self._commit_alone(member)
+                except Exception as fault:  # whoever put in the culprit is told, nobody else
+                    if all([await self._commit_alone(member) for member in group]):
+                        log.info("%d of a group failed together and not one by one: %r", len(group), fault)
                 else:
                     _answer(group, outcomes)
         finally:  # cut off by the end of the loop: whether it was committed is not known
             _refuse(group, StoreUnavailable("the store was closed"))
 
-    async def _commit_alone(self, member: _Waiting) -> None:
+    async def _commit_alone(self, member: _Waiting) -> bool:
+        """Whether it could be done."""
         try:
             outcomes = await self._database.write(self._compose([member[0]], alone=True))
         except Exception as error:
             _refuse([member], error)
-        else:
-            _answer([member], outcomes)
+            return False
+        _answer([member], outcomes)
+        return True
 
     def _next(self) -> Sequence[_Waiting]:
         group = self._ahead[:MAX_GROUP] + self._waiting[:MAX_GROUP]

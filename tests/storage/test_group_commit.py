@@ -132,6 +132,21 @@ async def test_only_the_culprit_fails() -> None:
     assert [type(answer) for answer in answers] == [int, ValueError, int, Conflict]
 
 
+@pytest.mark.parametrize("culprit", [True, False])
+async def test_a_group_without_a_culprit_is_told_of(caplog: pytest.LogCaptureFixture, culprit: bool) -> None:
+    """It costs a transaction for each of its members. Where no lease was lost it is nobody's fault but ours."""
+    caplog.set_level("INFO")
+
+    def together(items: Sequence[Item[object]], *, alone: bool) -> Work[Sequence[Outcome]]:
+        if not alone:
+            raise KeyError("ours")
+        return compose(items, alone=alone)
+
+    group = GroupCommit(Gate(), together)
+    await asyncio.gather(*map(group.put, [Number(1), Number(-1 if culprit else 2)]), return_exceptions=True)
+    assert ("2 of a group failed together and not one by one: KeyError('ours')" in caplog.text) is not culprit
+
+
 async def test_a_store_that_is_down_is_down_for_all() -> None:
     gate = Gate()
     gate.down = True
