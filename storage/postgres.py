@@ -40,6 +40,8 @@ OLDEST = 13
 CONNECTIONS = 8
 TIMEOUT = 30.0
 """Seconds after which a statement that was not answered is given up."""
+SCRIPT_TIMEOUT = 3600.0
+"""The same of a migration, which may build indexes."""
 
 _SESSION = {
     "application_name": "stagepost",
@@ -187,7 +189,7 @@ class PostgreSQL:
             case Lock(name, given):
                 await self._fetch(connection, [Fetch(name, given=given)])
             case Script(text):
-                await connection.execute(text)
+                await connection.execute(text, timeout=SCRIPT_TIMEOUT)
         return None
 
     async def _chain(self, connection: _Connection, steps: Sequence[Fetch | Follow]) -> Sequence[Sequence[Row]]:

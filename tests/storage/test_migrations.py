@@ -10,7 +10,9 @@ from dataclasses import replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from relay.errors import StoreError
@@ -118,6 +120,55 @@ def test_checks_in_cheaper_words_say_the_same(tmp_path: Path) -> None:
             assert set(re.findall(rf"{column} = '(\w+)'", check)) == {word.value for word in words}
             with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
                 connection.execute(f"UPDATE {table} SET {column} = 'nowhere'")
+
+
+WRONG = [
+    *(f"{table} SET {column} = 'nowhere'" for table, column, _ in HOT_CHECKS),
+    "messages SET priority = 4",
+    "messages SET smtputf8 = 2",
+    "recipients SET reply_code = 99, reply_text = ''",
+    "deliveries SET attempt = -1",
+    "deliveries SET number = 0",
+    "deliveries SET holder = 'nobody'",
+]
+
+
+@pytest.mark.postgres
+async def test_types_of_columns_say_what_checks_said(opened: Open, backend: str) -> None:
+    """Of what was written before, too: PostgreSQL's tables stay as they are."""
+    if backend == "sqlite":
+        pytest.skip("its columns have no types of their own")
+    store = await opened()
+    database: Any = store._database
+    new = mail()
+    files: dict[str, int] = {}
+    async with database._connections.use() as connection:
+        await connection.execute("CREATE SCHEMA former; SET search_path = former")
+        for migration in read_migrations("postgres"):
+            if migration.name == "0008_domains":
+                await connection.execute("INSERT INTO tenants (id, name, created_at) VALUES ($1, '', 0)", TENANT)
+                for name, row in (
+                    ("insert_messages", write_message(new.message)),
+                    ("insert_recipients", next(write_recipients(new))),
+                    ("insert_deliveries", write_delivery(new)),
+                ):
+                    statement = load("postgres")[name]
+                    values = statement.bind({"holder": "one", "lease": 1, "now": 1, "boot": 1})
+                    await connection.execute(statement.text, *[[value] for value in row], *values)
+                files = await table_files(connection)
+            await connection.execute(f"BEGIN; {migration.text}; COMMIT")
+        assert await table_files(connection) == files
+        assert await connection.fetchval("SELECT id FROM messages") == new.message.id
+        for wrong in WRONG:
+            with pytest.raises(asyncpg.CheckViolationError):
+                await connection.execute(f"UPDATE {wrong}")
+        await connection.execute("RESET search_path")
+
+
+async def table_files(connection: Any) -> dict[str, int]:
+    """Where tables are kept: a table that is rewritten gets a new file."""
+    query = "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' AND relnamespace = 'former'::regnamespace"
+    return {row[0]: row[1] for row in await connection.fetch(query)}
 
 
 def run_script(connection: sqlite3.Connection, text: str) -> None:
