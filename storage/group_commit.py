@@ -59,6 +59,7 @@ class GroupCommit:
     def __init__(self, database: Database, compose: Compose) -> None:
         self._loop = asyncio.get_running_loop()
         self._database = database
+        self._most = database.groups_at_most
         self._compose = compose
         self._waiting: list[_Waiting] = []
         self._ahead: list[_Waiting] = []
@@ -79,7 +80,7 @@ class GroupCommit:
         (self._ahead if ahead else self._waiting).append((item, future))
         if self._latest is None:
             self._start()
-        elif self._impatient is None and self._database.groups_at_most > 1:
+        elif self._impatient is None and self._most > 1:
             self._be_impatient()
         return future
 
@@ -111,7 +112,7 @@ class GroupCommit:
         self._impatient = None
         if not self._waits:
             return
-        if self._begun == begun and len(self._running) < self._database.groups_at_most:
+        if self._begun == begun and len(self._running) < self._most:
             self._start()
         self._be_impatient()
 
