@@ -7,15 +7,17 @@ transaction.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from relay.clock import MINUTE
 from relay.model.delivery import Claim, LeasedDelivery, QueueHead, delivery_id
 from relay.model.limit import Slots
-from relay.model.message import Message, Recipient
+from relay.model.message import Recipient
 from relay.model.queue_key import QueueKey
 from relay.model.quick import quick
 from relay.model.suppression import Suppression
@@ -25,6 +27,8 @@ from storage.settling import DeliveryKey, fences
 from storage.suppressing import find_suppressed
 from storage.windows import Division, Limit, Meter, divide
 from storage.work import Chain, Fetch, Follow, Lock, Row, Values, Work, execute, fetch
+
+log = logging.getLogger(__name__)
 
 AGEING = 3 * MINUTE
 """What one level of priority is worth in waiting: mail that has waited so much longer goes before the next higher level, so
@@ -143,17 +147,31 @@ def _claims(
     dues: Sequence[Row],
     lease: Values,
 ) -> Sequence[Claim]:
-    known = {row[2]: (read_message(row, 2), row[0], row[1]) for row in messages}
+    known = {row[2]: row for row in messages}
     next_due = {key: by_our_clock(due, now, lease) for key, due, now in dues if due is not None}
     return [
         Claim(
-            tuple([_lease(catch, place, one, known, recipients, suppressed) for place, one in _leased(catch)]),
+            legible(
+                (one.message, partial(_lease, catch, place, one, known[one.message], recipients, suppressed))
+                for place, one in _leased(catch)
+            ),
             next_due.get(catch.want.queue_key),
             catch.blocked_until,
             catch.again,
         )
         for catch in catches
     ]
+
+
+def legible(reads: Iterable[tuple[str, Callable[[], LeasedDelivery]]]) -> tuple[LeasedDelivery, ...]:
+    """What can be read, by message; the others, damaged or of a later version, stay leased, so that they hold up nobody."""
+    found: list[LeasedDelivery] = []
+    for message, read in reads:
+        try:
+            found.append(read())
+        except Exception:
+            log.exception("message %s cannot be read; it is tried again when its lease has run out", message)
+    return tuple(found)
 
 
 def _leased(catch: _Catch) -> Sequence[tuple[int, _Taken]]:
@@ -167,11 +185,11 @@ def _lease(
     catch: _Catch,
     place: int,
     one: _Taken,
-    known: Mapping[str, tuple[Message, bytes | None, int]],
+    row: Row,
     recipients: Mapping[DeliveryKey, Sequence[Recipient]],
     suppressed: Mapping[DeliveryKey, Suppressed],
 ) -> LeasedDelivery:
-    message, content, addressed = known[one.message]
+    content, addressed, message = row[0], row[1], read_message(row, 2)
     key, division = one.key, catch.division
     found = recipients[key]
     slots: tuple[Slots, ...] = division.granted.get(place, ()) if division else ()

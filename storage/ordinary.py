@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from operator import itemgetter
 
 import orjson
 
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, Settlement, delivery_id
 from relay.model.message import Message, MessageState, RecipientState, derive_state
-from storage.leasing import AGEING, Wanted, by_our_clock, place
+from storage.leasing import AGEING, Wanted, by_our_clock, legible, place
 from storage.notices import ready_notes, settled_notes
 from storage.rows import MESSAGE_COLUMNS, read_message, read_recipient, write_message, write_record, write_reply
 from storage.settling import SOURCES, DeliveryKey, write_settlement
@@ -117,7 +118,9 @@ def _read_claims(wants: Sequence[Wanted], rows: Sequence[Row], lease: Values) ->
             taken[queue_key].setdefault((row[_ID], row[_NUMBER]), []).append(row)
     return [
         Claim(
-            tuple([_read_delivery(of) for of in sorted(taken[want.queue_key].values(), key=_place)]),
+            legible(
+                (of[0][_ID], partial(_read_delivery, of)) for of in sorted(taken[want.queue_key].values(), key=_place)
+            ),
             dues[want.queue_key],
         )
         for want in wants

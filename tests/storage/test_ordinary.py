@@ -17,7 +17,7 @@ from storage.composing import Accepting, Claiming, Settling
 from storage.leasing import Wanted
 from storage.ordinary import accepted_row, settled_row
 from storage.settling import IllegalTransition
-from storage.work import Step, Work
+from storage.work import Step, Work, script
 from tests.storage.mail import CLOCK, QUEUE, leased, mail, settled
 
 TABLES = ("messages", "contents", "recipients", "deliveries", "attempts", "events")
@@ -159,6 +159,27 @@ async def test_both_ways_claim_alike(store: Store) -> None:
             assert one.deliveries == other.deliveries
             assert (one.next_due is None) == (other.next_due is None)
             assert abs((one.next_due or 0) - (other.next_due or 0)) < MINUTE  # a clock is read for each
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_message_that_cannot_be_read_holds_up_nobody(
+    store: Store, alone: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    news = [mail(tags=("a",)) for _ in range(3)]
+    await asyncio.gather(*map(store.queue.accept, news))
+    damaged = news[1].message.id
+    await store._database.write(script(f"UPDATE messages SET tags = '[\"a' WHERE id = '{damaged}';"))
+    new = mail()
+    queue: Any = store.queue
+    items = [Accepting(new, accepted_row(new)), Claiming(Wanted(QUEUE, 3), None)]
+    accepted, claim = await store._database.write(queue._compose(items, alone=alone))
+    assert accepted.id == new.message.id
+    assert [one.message.id for one in claim.deliveries] == [news[0].message.id, news[2].message.id]
+    assert f"message {damaged} cannot be read" in caplog.text
+    again = await store.queue.claim(QUEUE, 3)
+    assert [one.message.id for one in again.deliveries] == [new.message.id], (
+        "and is not met again before its lease's end"
+    )
 
 
 async def test_a_queue_that_is_asked_twice_in_a_group_gives_each_delivery_once(store: Store) -> None:
