@@ -175,7 +175,7 @@ class Writer:
         self._pieces.append(piece)
         self._held += size
         self._size += size
-        if self._held >= self._large.piece:
+        if self._size > self._inline_limit and self._held >= self._large.piece:
             await self._put_out()
 
     async def _put_out(self) -> None:
@@ -212,8 +212,8 @@ class Contents:
         self._database = database
         self._large = large
         self._inline_limit = inline_limit
-        self.small = min(inline_limit, large.piece - 1)
-        """See ContentStore. A writer puts out what is larger."""
+        self.small = inline_limit
+        """See ContentStore."""
 
     def writer(self, message: QueueId) -> Writer:
         """See ContentStore."""

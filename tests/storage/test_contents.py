@@ -52,12 +52,15 @@ async def test_round_trip(store: Store, piece: int) -> None:
         assert await joined(store.contents.read(key)) == source[:size], size
 
 
-async def test_small_content_comes_back_and_large_is_stored(opened: Open) -> None:
-    store = await opened(inline_limit=100)
-    for size in (100, 101):
+@pytest.mark.parametrize("limit", [100, INLINE, 2 * CHUNK])
+@pytest.mark.parametrize("piece", [70, 1 << 20], ids=["small pieces", "large pieces"])
+async def test_small_content_comes_back_and_large_is_stored(opened: Open, limit: int, piece: int) -> None:
+    store = await opened(inline_limit=limit)
+    for size in (limit, limit + 1):
         writer = store.contents.writer(IDS.next())
-        await writer.write(b"x" * size)
-        assert await writer.finish() == (b"x" * size if size == 100 else StoredContent(size))
+        for at in range(0, size, piece):
+            await writer.write(b"x" * min(piece, size - at))
+        assert await writer.finish() == (b"x" * size if size == limit else StoredContent(size))
 
 
 async def test_content_of_nobody_is_not_found(store: Store) -> None:
