@@ -29,8 +29,8 @@ _numbers = count(1)
 
 
 def new_database() -> str:
-    """The URL of an empty database."""
-    name = f"test_{next(_numbers)}"
+    """The URL of an empty database. Its name is no other server's, either: processes are found by it."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     _psql(f"CREATE DATABASE {name}")
     return f"postgresql://{SUPERUSER}@127.0.0.1:{_server().port}/{name}"
 
