@@ -2,7 +2,7 @@
 
 A delivery whose holder dies is tried again at once; one that has seen two die in a row, by itself, some seconds apart from
 the next such: so the third death is the culprit's alone, and not that of whoever was on its way beside it. Then it is held
-until somebody has looked.
+until somebody has looked. What cannot be read (storage.leasing.legible) goes the same way: its leases end without outcome.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def _hold(killers: Sequence[_Orphan], now: int) -> Work[list[Event]]:
     tenants = {one.message: one.tenant for one in killers}
     rows = yield from fetch("claimed_recipients", given=[(one.message, one.number) for one in killers])
     found = [(QueueId(row[0]), read_recipient(row, 2)) for row in rows]
-    reason = f"{DEATHS} times in a row the relay ended while this was attempted; see the log, then retry or cancel it"
+    reason = (
+        f"{DEATHS} times in a row the relay ended while this was attempted, or could not read it; "
+        "see the log, then retry or cancel it"
+    )
     events = [
         Event(EventKind.HELD, now, tenants[message], message, recipient.address, {"reason": reason})
         for message, recipient in found

@@ -79,6 +79,20 @@ async def test_an_outcome_forgets_the_deaths(opened: Open) -> None:
     assert (await store.archive.message(TENANT, new.message.id)).message.state is MessageState.OPEN
 
 
+async def test_what_cannot_be_read_is_held_in_the_end(opened: Open) -> None:
+    store = await opened_for(opened)
+    told: list[Event] = []
+    store.on_held(told.extend)
+    new = mail(tags=("a",))
+    await store.queue.accept(new)
+    await store._database.write(script("UPDATE messages SET tags = '[\"a';"))
+    for left in reversed(range(DEATHS)):
+        assert await claim_in_time(store) == []
+        assert await die(store) == min(left, 1)
+    assert [(event.kind, event.message) for event in told] == [("held", new.message.id)]
+    assert "could not read it" in str(told[0].facts["reason"])
+
+
 async def test_giving_back_a_lease_is_no_death(opened: Open) -> None:
     store = await opened_for(opened)
     await store.queue.accept(mail())
