@@ -11,8 +11,9 @@ from relay.contracts.queue import Accepted
 from relay.model.delivery import NewMessage
 from storage.queue import Queue
 
-DELAY = 0.05
-"""Seconds between the answer and the commit: what a relay without durability has in memory."""
+DELAY = 0.5
+"""Seconds between the answer and the commit: what a relay without durability has in memory. Long enough that who is killed
+under load has answered somebody within it, on slow machines too."""
 
 _pending: set[asyncio.Task[object]] = set()
 _accept = Queue.accept

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from tests.support.relay_process import RelayProcess
+
+_ESTABLISHED = "01"
+"""As /proc/net/tcp writes it (include/net/tcp_states.h)."""
 
 
 def workers_of(relay: RelayProcess) -> list[int]:
@@ -13,6 +17,23 @@ def workers_of(relay: RelayProcess) -> list[int]:
     assert relay.process is not None
     parent = relay.process.pid
     return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def clients_of(pid: int, ports: Collection[int]) -> int:
+    """How many connections a process holds open to these ports of its own."""
+    held = {link for link in map(_target, Path(f"/proc/{pid}/fd").iterdir()) if link.startswith("socket:")}
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(
+        state == _ESTABLISHED and int(local.rpartition(":")[2], 16) in ports and f"socket:[{inode}]" in held
+        for _, local, _, state, _, _, _, _, _, inode, *_ in rows
+    )
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:  # closed while we looked
+        return ""
 
 
 def is_alive(pid: int) -> bool:
