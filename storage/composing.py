@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from relay.contracts.queue import Accepted
 from relay.model.delivery import Claim, LeasedDelivery, NewMessage, Settlement
-from storage import leasing, limiting, settling
+from storage import claiming, limiting, settling
 from storage.accepting import accept_messages
 from storage.group_commit import Item, Outcome
 from storage.ordinary import accept_ordinary, claim_ordinary, settle_ordinary
@@ -47,11 +47,11 @@ class Releasing(Item[None]):
 class Claiming(Item[Claim]):
     """What is due in a queue is wanted."""
 
-    wanted: leasing.Wanted
+    wanted: claiming.Wanted
     limit: Callable[[], int] | None
     """Asked when it is its turn; None: as wanted."""
 
-    def by_now(self) -> leasing.Wanted:
+    def by_now(self) -> claiming.Wanted:
         """It, when it is its turn."""
         return self.wanted if self.limit is None else replace(self.wanted, limit=self.limit())
 
@@ -73,7 +73,7 @@ def compose(items: Sequence[Item[object]], lease: Values, *, ordinary: bool, at_
         yield from settling.release([one for item in releases.values() for one in item.deliveries], lease)
     if claims:
         wants = [item.by_now() for item in claims.values()]
-        claim = claim_ordinary if ordinary and at_once and _are_ordinary(wants) else leasing.claim
+        claim = claim_ordinary if ordinary and at_once and _are_ordinary(wants) else claiming.claim
         _note(claims, (yield from claim(wants, lease)), outcomes)
     return outcomes
 
@@ -140,7 +140,7 @@ def _part(items: Mapping[int, T], *, ordinary: bool) -> tuple[Mapping[int, T], S
     return taken, rows, others
 
 
-def _are_ordinary(wants: Sequence[leasing.Wanted]) -> bool:
+def _are_ordinary(wants: Sequence[claiming.Wanted]) -> bool:
     return all(want.is_ordinary for want in wants) and len({want.queue_key for want in wants}) == len(wants)
 
 

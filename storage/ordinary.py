@@ -1,7 +1,7 @@
 """Ordinary: nearly every message has one recipient and carries neither a client id nor a key. It comes in by one statement
 and is settled by one, however many share the transaction; on PostgreSQL one more claims it, where its queue is ordinary too.
 
-The general way (storage.accepting, storage.settling, storage.leasing) takes a statement for each table. On SQLite each of
+The general way (storage.accepting, storage.settling, storage.claiming) takes a statement for each table. On SQLite each of
 them costs its call and its VALUES list; on PostgreSQL each is a round trip. So what is written is the same, only the number
 of statements differs. Which of a group is at fault these do not say: a group that fails is done again, each member alone, by
 the general way.
@@ -18,7 +18,8 @@ import orjson
 
 from relay.model.delivery import Attempt, Claim, LeasedDelivery, NewMessage, Settlement, delivery_id
 from relay.model.message import Message, MessageState, RecipientState, derive_state
-from storage.leasing import AGEING, Wanted, by_our_clock, legible, place
+from storage.claiming import Wanted
+from storage.leasing import AGEING, by_our_clock, legible, place
 from storage.notices import ready_notes, settled_notes
 from storage.rows import MESSAGE_COLUMNS, read_message, read_recipient, write_message, write_record, write_reply
 from storage.settling import SOURCES, DeliveryKey, write_settlement

@@ -14,7 +14,7 @@ from relay.model.event import Event
 from relay.model.explanation import LimitStanding
 from relay.model.limit import Limits, Slots
 from relay.model.queue_key import QueueKey
-from storage import leasing, limiting, recovering
+from storage import claiming, leasing, limiting, recovering
 from storage.cache import Cache
 from storage.composing import Accepting, Claiming, Releasing, Settling, compose
 from storage.database import Database
@@ -101,7 +101,7 @@ class Queue:
         """See MessageQueue."""
         terms = await self._terms.get(queue_key)
         first, later = (limit, None) if isinstance(limit, int) else (0, limit)
-        wanted = leasing.Wanted(queue_key, first, terms.limits, terms.suspends, terms.suppresses)
+        wanted = claiming.Wanted(queue_key, first, terms.limits, terms.suspends, terms.suppresses)
         return await self._group.put(Claiming(wanted, later), ahead=True)
 
     async def _look_up(self, queue_key: str) -> _Terms:

@@ -15,8 +15,8 @@ from relay.clock import MINUTE
 from relay.model.delivery import Claim, NewMessage
 from relay.model.message import MessageState, RecipientState
 from storage import Store
+from storage.claiming import Wanted
 from storage.composing import Accepting, Claiming, Settling
-from storage.leasing import Wanted
 from storage.ordinary import accepted_row, settled_row
 from tests.storage.conftest import furnish
 from tests.storage.mail import CLOCK, QUEUE, leased, mail, settled

@@ -13,8 +13,8 @@ from relay.clock import MINUTE
 from relay.model.delivery import Claim, NewMessage, Settlement
 from relay.model.message import DeliveryState, MessageState, Priority, RecipientState
 from storage import Store
+from storage.claiming import Wanted
 from storage.composing import Accepting, Claiming, Settling
-from storage.leasing import Wanted
 from storage.ordinary import accepted_row, settled_row
 from storage.settling import IllegalTransition
 from storage.work import Step, Work, script

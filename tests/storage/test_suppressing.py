@@ -15,7 +15,7 @@ from relay.model.message import MessageState, RecipientState
 from relay.model.suppression import Suppression, SuppressionFilter, SuppressionReason
 from relay.model.tenant import SuppressOn, Tenant
 from storage import Store, Terms
-from storage.leasing import claim
+from storage.claiming import claim
 from storage.suppressing import find_suppressed
 from storage.work import Chain
 from tests.storage.conftest import Open, furnish, heard
@@ -158,7 +158,7 @@ async def test_who_has_no_list_is_not_looked_up(store: Store) -> None:
 
 
 def _wanted(*, suppresses: bool) -> Any:
-    from storage.leasing import Wanted
+    from storage.claiming import Wanted
 
     return Wanted(QUEUE, 1, suppresses=suppresses)
 
