@@ -39,7 +39,8 @@ def url(backend: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens stores on `url` with the same key; they are closed with the test."""
+    """Opens stores on `url` with the same key; they are closed with the test. Each hears the others, and has looked at the
+    queues because of that, unless the test is about the time before."""
     stores: list[Store] = []
 
     async def open_one(
@@ -52,6 +53,7 @@ async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
         lengths: Lengths = LENGTHS,
         former: str | None = None,
         peers: Peers | None = None,
+        hears: bool = True,
     ) -> Store:
         store = await open_store(
             url,
@@ -65,6 +67,8 @@ async def opened(url: str, tmp_path: Path) -> AsyncIterator[Open]:
             peers=peers,
         )
         stores.append(store)
+        if hears:
+            await heard(store)
         return store
 
     yield open_one
@@ -87,7 +91,9 @@ async def furnish(store: Store, limits: Limits = NO_LIMITS) -> None:
 
 
 async def heard(store: Store) -> None:
-    """Until the store listens to other instances."""
-    async with asyncio.timeout(10):
+    """Until the store listens to other instances, and has told of what was ready before."""
+    async with asyncio.timeout(30):
         while not store._directory.cache.enabled:
             await store.ready()
+        if store._catching_up is not None:
+            await store._catching_up

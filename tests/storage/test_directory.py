@@ -29,7 +29,7 @@ from relay.model.tenant import (
 )
 from storage import Store
 from storage.cache import MAX_MISSING, Cache
-from tests.storage.conftest import Open, furnish, heard
+from tests.storage.conftest import Open, furnish
 from tests.storage.mail import TENANT, leased, mail, settled
 
 SHARED = Account(INSTANCE, "shared", AccountKind.CAPTURE)
@@ -196,11 +196,9 @@ async def test_tokens(store: Store) -> None:
     assert await directory.token("hash-r") is None
 
 
-async def test_look_ups_answer_from_memory(store: Store, backend: str) -> None:
+async def test_look_ups_answer_from_memory(store: Store) -> None:
     directory = store.directory
     await store.ready()
-    if backend == "postgres":  # the cache is on once changes are heard of
-        await heard(store)
     known = [
         await directory.tenant(TENANT),
         await directory.account(TENANT, None),

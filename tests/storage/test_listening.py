@@ -11,7 +11,7 @@ import pytest
 
 from storage import Store
 from storage.listening import CHANNEL
-from tests.storage.conftest import Open, furnish, heard
+from tests.storage.conftest import Open, furnish
 from tests.storage.mail import QUEUE, mail
 from tests.storage.test_instances import until
 
@@ -55,7 +55,6 @@ def using(store: Store) -> Any:
 async def test_who_is_alone_notifies_nobody(opened: Open, words: list[str]) -> None:
     one = await opened(holder="one")
     await furnish(one)
-    await heard(one)
     assert listening(one).is_alone
     await heard_so_far(words, one)  # what was said before it was alone may be on its way
     words.clear()
@@ -68,11 +67,10 @@ async def test_a_newcomer_misses_nothing(opened: Open) -> None:
     """Each message is in the store before it looks, or it is told of it."""
     one = await opened(holder="one")
     await furnish(one)
-    await heard(one)
     queues = [f"acme/main-{at}/acme" for at in range(300)]
     told: set[str] = set()
     accepting = [asyncio.ensure_future(one.queue.accept(mail(queue=queue))) for queue in queues[:100]]
-    two = await opened(holder="two")
+    two = await opened(holder="two", hears=False)
     two.on_ready(lambda queue_key, _: told.add(queue_key))
     for queue in queues[100:]:
         accepting.append(asyncio.ensure_future(one.queue.accept(mail(queue=queue))))
@@ -86,10 +84,8 @@ async def test_a_newcomer_misses_nothing(opened: Open) -> None:
 async def test_who_was_alone_and_could_not_be_heard_has_the_others_look_again(opened: Open) -> None:
     one = await opened(holder="one")
     await furnish(one)
-    await heard(one)
     told: list[str] = []
     two = await opened(holder="two")
-    await heard(two)
     two.on_ready(lambda queue_key, _: told.append(queue_key))
     listening(
         one

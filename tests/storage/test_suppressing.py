@@ -18,7 +18,7 @@ from storage import Store, Terms
 from storage.claiming import claim
 from storage.suppressing import find_suppressed
 from storage.work import Chain
-from tests.storage.conftest import Open, furnish, heard
+from tests.storage.conftest import Open, furnish
 from tests.storage.mail import CLOCK, QUEUE, TENANT, leased, mail, settled
 
 
@@ -116,7 +116,6 @@ async def test_pages_by_address_prefix_and_reason(store: Store) -> None:
 
 
 async def test_a_tenant_is_known_to_suppress_from_its_first_entry_on(store: Store) -> None:
-    await heard(store)  # when it begins to hear the others it forgets everything
     assert not (await store.directory.tenant(TENANT)).suppresses
     forgotten = listening(store)
     await put(store, "ann@b.example")

@@ -16,7 +16,7 @@ from relay.workers.wakes import Wakes
 from storage import Store
 from storage.listening import CHANNEL
 from storage.tidings import SAID_EVERY, TOLD_EVERY, WAITING, WRITTEN
-from tests.storage.conftest import Open, furnish, heard
+from tests.storage.conftest import Open, furnish
 from tests.storage.mail import mail
 from tests.support.clock import FakeClock
 
@@ -81,8 +81,6 @@ async def pair(opened: Open, url: str) -> AsyncIterator[Pair]:
         yield Pair(one, two, ear, clock)
         asyncio.get_running_loop().remove_reader(wakes.pipes[2][0])
         return
-    await heard(one)
-    await heard(two)
     connection = await asyncpg.connect(url)
     await connection.add_listener(CHANNEL, lambda *told: ear.heard(str(told[-1]).partition(" ")[2]))
     yield Pair(one, two, ear, clock)
