@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from relay.intake.controls import BATCH
 from relay.model.tenant import IDENTIFIER, USERNAME
 from sidecar_api.call import ADDRESS
 from sidecar_api.dialect import Dialect
+from sidecar_api.phrase import phrase
 from sidecar_api.problems import MEDIA_TYPE
 from sidecar_api.shapes import Json
 
@@ -172,7 +171,7 @@ def _problem(status: int, schema: Json) -> Json:
     code, description, detail, at = _PROBLEMS[status]
     example: Json = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": status,
         "code": code,
         "detail": detail,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from http import HTTPStatus
 
 import orjson
 from aiohttp import web
@@ -26,6 +25,7 @@ from sidecar_api.described import (
 )
 from sidecar_api.dialect import Dialect
 from sidecar_api.genro.faults import GenroFaultOut
+from sidecar_api.phrase import phrase
 from sidecar_api.problems import ProblemOut
 from sidecar_api.reference.page import render
 from sidecar_api.route import EVENT_STREAM, JSON, Group, Route
@@ -194,7 +194,7 @@ def _header_parameters(route: Route) -> list[Json]:
 def _responses(route: Route, shapes: Mapping[type, Json]) -> Json:
     responses: Json = {}
     for status, out in sorted(route.answers.items()):
-        response: Json = {"description": HTTPStatus(status).phrase, "headers": headers(*_header_names(route, status))}
+        response: Json = {"description": phrase(status), "headers": headers(*_header_names(route, status))}
         if isinstance(out, str | tuple):
             kinds = (out,) if isinstance(out, str) else out
             response["content"] = {kind: {"schema": {"type": "string"}} for kind in kinds}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import NotRequired
 
 import orjson
@@ -17,6 +16,7 @@ from aiohttp import web
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from relay.errors import Conflict, Invalid, NotFound, Refusal, Rejected, StoreUnavailable, Violation
+from sidecar_api.phrase import phrase
 from sidecar_api.schemas.exact import exact
 
 MEDIA_TYPE = "application/problem+json"
@@ -72,7 +72,7 @@ class Problem:
         """The members of RFC 9457 and ours."""
         out = ProblemOut(
             type="about:blank",
-            title=HTTPStatus(self.status).phrase,
+            title=phrase(self.status),
             status=self.status,
             code=self.code,
             detail=self.detail,
@@ -143,7 +143,7 @@ def problem_of(error: BaseException) -> Problem:
 
 def of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
     """A problem that aiohttp found: no route, a wrong method, a body too large, HTTP that is none."""
-    code, detail = _OF_HTTP.get(status, ("http_error", HTTPStatus(status).phrase.lower()))
+    code, detail = _OF_HTTP.get(status, ("http_error", phrase(status).lower()))
     kept = {name: value for name, value in (headers or {}).items() if name in {"Allow", "Retry-After"}}
     return Problem(status, code, detail, headers=kept)
 

@@ -193,6 +193,8 @@ class Store:
         self._directory.cache.enabled = True
         self._directory.cache.forget()
         self._tidings.began()
+        if self._catching_up is not None:
+            self._catching_up.cancel()  # the new one sees all that it would have
         self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     def ended(self) -> None:

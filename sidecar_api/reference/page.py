@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from http import HTTPStatus
 
 import orjson
 
+from sidecar_api.phrase import phrase
 from sidecar_api.reference.markup import Markup, element, paragraphs, text
 from sidecar_api.reference.schemas import Schemas
 from sidecar_api.request_ids import REQUEST_ID
@@ -209,7 +209,7 @@ class _Page:
         for status, response in operation["responses"].items():
             for content in response.get("content", {}).values():
                 if "example" in content:
-                    yield element("h4", _status(status), HTTPStatus(int(status)).phrase)
+                    yield element("h4", _status(status), phrase(int(status)))
                     yield _block(_json(content["example"]))
                     return
 

@@ -45,7 +45,7 @@ async def test_before_the_dot(
 
     assert task.cancelled()
     assert pool.idle_count == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[0].ended.wait()
     assert server.messages == []
 
@@ -86,7 +86,7 @@ async def test_in_the_middle_of_the_content(courier: Courier, server: SmtpServer
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[0].ended.wait()
     assert server.messages == []
 

@@ -72,7 +72,7 @@ async def test_what_was_not_accepted_is_not_sent(
     with pytest.raises(WrongSize, match="Q1"):
         await courier.deliver(make_delivery(content=None, size=50), account_at(server.port))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[0].ended.wait()
     assert server.messages == []
     assert pool.idle_count == 0

@@ -74,7 +74,7 @@ async def test_said_while_idle(courier: Courier, pool: Pool, server: SmtpServer)
     account = account_at(server.port)
     await courier.deliver(make_delivery(), account)
     server.inject(b"250 2.0.0 stale\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[0].ended.wait()
     assert pool.idle_count == 0
 

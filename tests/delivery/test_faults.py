@@ -342,7 +342,7 @@ async def test_cancelled_while_connecting(server: SmtpServer, timeouts: Timeouts
     with pytest.raises(asyncio.CancelledError):
         await task
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[0].ended.wait()
 
 

@@ -42,7 +42,7 @@ def courier(pool: Pool, contents: Contents, clock: FakeClock) -> Courier:
 
 
 async def _ended(server: SmtpServer, number: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await server.sessions[number - 1].ended.wait()
 
 
@@ -224,7 +224,7 @@ async def test_close_does_not_wait_for_a_mute_server(courier: Courier, pool: Poo
     server.on("quit", Action(when=asyncio.Event()))
     await courier.deliver(make_delivery(), account_at(server.port))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await courier.close()
 
     assert pool.open_count == 0

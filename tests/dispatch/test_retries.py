@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ R = RecipientState
 
 def account_events(directory: Path) -> list[tuple[str, str, str, dict[str, str]]]:
     """Tenant, message, kind and facts of the events that are an account's, in the order of all events."""
-    with sqlite3.connect(directory / "relay.db") as database:
+    with contextlib.closing(sqlite3.connect(directory / "relay.db")) as database:
         rows = database.execute(
             "SELECT tenant_id, message_id, kind, facts FROM events WHERE kind LIKE 'account%' ORDER BY sequence"
         )

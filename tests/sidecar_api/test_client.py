@@ -40,7 +40,7 @@ async def test_a_problem_is_an_error_with_its_members(door: Door) -> None:
         with pytest.raises(ApiError) as caught:
             await api.request("POST", "/v1/messages", json={**MESSAGE, "to": "nobody"})
         error = caught.value
-        assert (error.status, error.code, error.title) == (422, "invalid", "Unprocessable Entity")
+        assert (error.status, error.code, error.title) == (422, "invalid", "Unprocessable Content")
         assert error.violations == (Violation("/to/0", "address has no @"),)
         assert error.request_id
         door.ill["store"] = "down"

@@ -96,4 +96,4 @@ async def heard(store: Store) -> None:
         while not store._directory.cache.enabled:
             await store.ready()
         if store._catching_up is not None:
-            await store._catching_up
+            await asyncio.wait([store._catching_up])
