@@ -18,7 +18,7 @@ run: $(VENV)/.run        ## install what the relay needs and start it (SQLite, l
 test: $(VENV)/.test lint types arrows unit        ## lint, types, arrows, tests (under 10 minutes)
 
 test-all: $(VENV)/.test lint types arrows        ## the same with the tests that take minutes
-	$(BIN)/python -m pytest -n auto -m "long or not long"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "long or not long"
 
 lint: $(VENV)/.test        ## ruff: format and rules
 	$(BIN)/ruff format --check .
@@ -31,7 +31,7 @@ arrows: $(VENV)/.test        ## the import contracts of pyproject.toml
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test        ## the tests alone
-	$(BIN)/python -m pytest -n auto -m "not long"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
 
 lock:            ## write the two lock files anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -12,7 +12,7 @@ import pytest
 from tests.support.kill_rounds import OneInstance, given_seed, judge, kill_rounds
 from tests.support.relay_process import RelayProcess
 
-ROUNDS = 15
+ROUNDS = 8
 LONG_ROUNDS = 100
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import smtplib
 import struct
 import termios
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,9 @@ LONG = "somebody.with.a.very.long.name@department.organisation.example"
 def relay() -> Iterator[RelayProcess]:
     with relay_directory() as directory, RelayProcess(directory, f"sqlite://{directory}/mail.db") as relay:
         relay.start()
-        for number in range(30):
-            content = f"From: ann@example.com\nTo: {LONG}, b{number}@example.com\nSubject: Hi\n\nHello.\n"
-            relay.cli("send", "-", stdin=content)
+        with smtplib.SMTP("127.0.0.1", relay.smtp_port) as door:
+            for number in range(30):
+                door.sendmail("ann@example.com", [LONG, f"b{number}@example.com"], "Subject: Hi\n\nHello.\n")
         yield relay
         assert relay.stop() == 0, relay.log
 
