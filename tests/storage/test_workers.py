@@ -53,6 +53,24 @@ async def test_the_others_hear_what_is_ready(pair: tuple[Store, Store]) -> None:
         assert (await told.get())[0] == QUEUE
 
 
+async def test_who_begins_to_hear_again_looks_once(pair: tuple[Store, Store]) -> None:
+    """The look at the queues that was under way is not left to itself, and each queue is told of once."""
+    one, two = pair
+    await one.queue.accept(mail())
+    two.began()
+    first = two._catching_up
+    told: list[str] = []
+    two.on_ready(lambda queue_key, _: told.append(queue_key))
+    two.began()
+    second = two._catching_up
+    assert first is not None
+    assert second is not None
+    await asyncio.wait([first, second])
+    assert first.cancelled()
+    assert told == [QUEUE]
+    assert len((await two.queue.claim(QUEUE, 1)).deliveries) == 1
+
+
 async def test_a_change_is_seen_by_the_others_at_once(pair: tuple[Store, Store]) -> None:
     one, two = pair
     for number in range(20):
